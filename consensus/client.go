@@ -1,0 +1,57 @@
+package consensus
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Client is the contract as the broker sees it: one consensus backend, in
+// whatever process it lives. It outlives that process: while a crashed plugin is
+// being restarted, LeaderFor reports no leader, proposals are Unknown or
+// Rejected with ErrUnavailable, and Subscribe waits.
+//
+// All methods may be called concurrently.
+type Client interface {
+	// Describe returns what the backend said of itself at the last start.
+	Describe() Description
+	// LeaderFor returns the newest leadership known for g and a channel that is
+	// closed when a newer one is. It never blocks and never calls the plugin.
+	LeaderFor(g GroupID) (Leadership, <-chan struct{})
+	// Propose sends p and waits for its outcome. A ctx that ends gives Unknown:
+	// the proposal may still be committed later. Sequences of one (group, term)
+	// must be proposed in order, by one caller at a time.
+	Propose(ctx context.Context, p Proposal) Result
+	// Subscribe delivers the committed entries of g from index from on to handle,
+	// in order, each once, from one goroutine, until ctx ends, handle returns an
+	// error, or the position is compacted away. It rides over restarts of the
+	// plugin. The error is ctx's, handle's, ErrCompacted (call Snapshot, install
+	// it, subscribe at its index + 1), ErrAheadOfLog, or what made the backend
+	// fail for good. handle owns the entries' Data.
+	Subscribe(ctx context.Context, g GroupID, from uint64, handle func(Batch) error) error
+	// ReadIndex: see Group.ReadIndex.
+	ReadIndex(ctx context.Context, g GroupID) (index, term uint64, err error)
+	// SaveSnapshot: see Group.SaveSnapshot.
+	SaveSnapshot(ctx context.Context, g GroupID, m SnapshotMeta, r io.Reader) error
+	// Snapshot opens the newest snapshot of g, or returns ErrNoSnapshot. The
+	// reader fails unless size and checksum were right when it reaches EOF.
+	Snapshot(ctx context.Context, g GroupID) (SnapshotMeta, io.ReadCloser, error)
+	// SnapshotWanted returns the index that a wanted snapshot of g must at least
+	// cover (0 = none wanted) and a channel closed at the next change.
+	SnapshotWanted(g GroupID) (minIndex uint64, changed <-chan struct{})
+	// Members returns the group's membership as this replica knows it.
+	Members(ctx context.Context, g GroupID) (Membership, error)
+	// Status returns the group as this replica sees it.
+	Status(ctx context.Context, g GroupID) (Status, error)
+	// Health tells how the plugin's process is doing; it never calls the plugin.
+	Health() Health
+}
+
+// Health is the state of the backend's process as its supervisor sees it.
+type Health struct {
+	State    string // "starting", "running", "slow", "hung", "backoff", "failed", "stopped"
+	PID      int    // 0 in process
+	Restarts int
+	Since    time.Time // of State
+	LastExit string    // why the process ended last time, in words
+}
