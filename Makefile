@@ -1,0 +1,55 @@
+# Two commands are all you need: `make run` and `make test`. See the README.
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+BACKEND ?= etcd-raft
+SOAK    ?= 6m
+PKG     ?= ./...
+
+.PHONY: run build test unit race integration compat soak lint generate generate-check fuzz bench install-tools clean
+
+## run: build, start one node with an embedded backend on 127.0.0.1:9092
+run: build
+	./bin/quorate serve --dev
+
+## build: the one binary, bin/quorate
+build:
+	$(GO) build -trimpath -o bin/quorate ./cmd/quorate
+
+## test: everything: unit, race, integration with real processes, real clients
+test: build
+	./test/run.sh
+
+unit:
+	$(GO) test $(PKG)
+
+race:
+	$(GO) test -race $(PKG)
+
+## integration: clusters of real processes
+integration: build
+	$(GO) test -count=1 -tags=integration -timeout 30m ./test/cluster/...
+
+## compat: kcat, franz-go and the Java client against a cluster
+compat: build
+	$(GO) test -count=1 -tags=integration -timeout 20m ./test/compat/...
+
+## soak: three nodes under load on each backend; SOAK=6m
+soak: build
+	$(GO) test -count=1 -tags=integration -timeout 60m -run TestSoak ./test/cluster/... -soak $(SOAK) -v
+
+lint:
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+generate:
+	$(GO) generate ./...
+
+## generate-check: regenerated code must not differ from what is checked in
+generate-check: generate
+	git diff --exit-code -- '*.pb.go'
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./plugins/... ./consensus/...
+
+clean:
+	rm -rf bin data
