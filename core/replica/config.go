@@ -1,0 +1,119 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is the settings of a Manager.
+type Config struct {
+	// BrokerID is this broker's node.id.
+	BrokerID int32
+	// DataDir holds the partitions' directories; log.dirs in Kafka, which may have many.
+	DataDir string
+
+	// ReplicaLagTimeMax is how long a follower may be behind before it leaves the
+	// ISR. Default 10 s. Kafka: replica.lag.time.max.ms.
+	ReplicaLagTimeMax time.Duration
+	// FetchMaxWait is how long a leader may hold a follower's fetch without new data.
+	// Default 500 ms. Kafka: replica.fetch.wait.max.ms.
+	FetchMaxWait time.Duration
+	// FetchTimeout is how long beyond FetchMaxWait a follower waits for an answer.
+	// Default 5 s.
+	FetchTimeout time.Duration
+	// FetchMinBytes is how much a leader waits for. Default 1. Kafka: replica.fetch.min.bytes.
+	FetchMinBytes int
+	// FetchMaxBytes bounds an answer to a follower. Default 10 MiB. Kafka:
+	// replica.fetch.response.max.bytes.
+	FetchMaxBytes int
+	// FetchPartitionMaxBytes bounds one partition of it. Default 1 MiB. Kafka:
+	// replica.fetch.max.bytes.
+	FetchPartitionMaxBytes int
+	// BackoffMin and BackoffMax bound the pause after a failed fetch; it doubles with
+	// each failure and is spread at random. Defaults 20 ms and 1 s. Kafka:
+	// replica.fetch.backoff.ms.
+	BackoffMin, BackoffMax time.Duration
+
+	// DefaultMinISR is min.insync.replicas of topics that do not set it. Default 1.
+	DefaultMinISR int
+	// MaxMessageBytes is max.message.bytes of topics that do not set it: the largest
+	// record batch. Default 1 MiB + 12. Kafka: message.max.bytes.
+	MaxMessageBytes int
+	// Retention is retention.ms of topics that do not set it; negative: for ever.
+	// Default 7 days. Kafka: log.retention.ms.
+	Retention time.Duration
+	// RetentionBytes is retention.bytes of topics that do not set it; negative: no
+	// limit. Default -1. Kafka: log.retention.bytes.
+	RetentionBytes int64
+	// RetentionInterval is how often retention is looked at. Default 5 minutes.
+	// Kafka: log.retention.check.interval.ms.
+	RetentionInterval time.Duration
+	// CheckpointInterval is how often high watermarks are written to disk. Default 5 s.
+	// Kafka: replica.high.watermark.checkpoint.interval.ms.
+	CheckpointInterval time.Duration
+	// SyncParallel is how many logs are synced to disk, or opened, at a time. Default
+	// 16. Raise it on disks that like deep queues.
+	SyncParallel int
+}
+
+// DefaultConfig returns the defaults. BrokerID and DataDir have none.
+func DefaultConfig() Config {
+	return Config{
+		ReplicaLagTimeMax:      10 * time.Second,
+		FetchMaxWait:           500 * time.Millisecond,
+		FetchTimeout:           5 * time.Second,
+		FetchMinBytes:          1,
+		FetchMaxBytes:          10 << 20,
+		FetchPartitionMaxBytes: 1 << 20,
+		BackoffMin:             20 * time.Millisecond,
+		BackoffMax:             time.Second,
+		DefaultMinISR:          1,
+		MaxMessageBytes:        1<<20 + 12,
+		Retention:              7 * 24 * time.Hour,
+		RetentionBytes:         -1,
+		RetentionInterval:      5 * time.Minute,
+		CheckpointInterval:     5 * time.Second,
+		SyncParallel:           16,
+	}
+}
+
+// Validate returns every problem of the settings at once.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.BrokerID >= 0, "broker id is %d; it must not be negative", c.BrokerID)
+	check(c.DataDir != "", "data directory is empty")
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"replica lag time", c.ReplicaLagTimeMax},
+		{"fetch max wait", c.FetchMaxWait},
+		{"fetch timeout", c.FetchTimeout},
+		{"minimum fetch back-off", c.BackoffMin},
+		{"retention interval", c.RetentionInterval},
+		{"checkpoint interval", c.CheckpointInterval},
+	} {
+		check(d.value > 0, "%s is %s; it must be positive", d.name, d.value)
+	}
+	check(c.BackoffMax >= c.BackoffMin, "maximum fetch back-off %s is below the minimum %s", c.BackoffMax, c.BackoffMin)
+	for _, n := range []struct {
+		name  string
+		value int
+	}{
+		{"fetch min bytes", c.FetchMinBytes},
+		{"fetch max bytes", c.FetchMaxBytes},
+		{"fetch partition max bytes", c.FetchPartitionMaxBytes},
+		{"min.insync.replicas", c.DefaultMinISR},
+		{"max.message.bytes", c.MaxMessageBytes},
+		{"sync parallelism", c.SyncParallel},
+	} {
+		check(n.value > 0, "%s is %d; it must be positive", n.name, n.value)
+	}
+	return errors.Join(errs...)
+}
