@@ -1,0 +1,90 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrMalformed is wrapped by every error about bytes that are not the protocol. The
+// stream that they came from has no next frame to look for: it must be closed.
+var ErrMalformed = errors.New("malformed")
+
+// readStep bounds what a frame's announced length alone makes ReadFrame allocate;
+// beyond it the buffer at most doubles what has really arrived.
+const readStep = 64 << 10
+
+// requestPrefix is the part of a request that tells which one it is: key and version.
+const requestPrefix = 4
+
+// Admit decides whether a frame may be read, from its size and the key and version
+// that it begins with. It may wait, to push back on the sender. An error ends
+// ReadRequestFrame, which returns it unchanged.
+type Admit func(key, version int16, size int) error
+
+// ReadRequestFrame reads one request without its length: the header and the body.
+//
+// It asks admit once it has the first four bytes, before it allocates anything for
+// the rest, and allocates in step with what arrives. The error is io.EOF, bare, if
+// the stream ended between two frames.
+func ReadRequestFrame(r io.Reader, admit Admit) ([]byte, error) {
+	var head [4 + requestPrefix]byte
+	if _, err := io.ReadFull(r, head[:4]); err != nil {
+		return nil, err
+	}
+	size := int32(binary.BigEndian.Uint32(head[:4])) //nolint:gosec // negative is refused below
+	if size < requestPrefix {
+		return nil, fmt.Errorf("%w: a request of %d bytes", ErrMalformed, size)
+	}
+	if _, err := io.ReadFull(r, head[4:]); err != nil {
+		return nil, midFrame(err)
+	}
+	key := int16(binary.BigEndian.Uint16(head[4:6]))     //nolint:gosec // the wire's own reinterpretation
+	version := int16(binary.BigEndian.Uint16(head[6:8])) //nolint:gosec // the wire's own reinterpretation
+	if err := admit(key, version, int(size)); err != nil {
+		return nil, err
+	}
+	return readRest(r, head[4:], int(size))
+}
+
+// ReadResponseFrame reads one response without its length: the header and the body.
+// It refuses more than limit bytes.
+func ReadResponseFrame(r io.Reader, limit int) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	size := int32(binary.BigEndian.Uint32(head[:])) //nolint:gosec // negative is refused below
+	if size < 4 || int(size) > limit {
+		return nil, fmt.Errorf("%w: a response of %d bytes, %d are allowed", ErrMalformed, size, limit)
+	}
+	return readRest(r, nil, int(size))
+}
+
+// readRest reads a frame of size bytes that begins with what is read already.
+func readRest(r io.Reader, begun []byte, size int) ([]byte, error) {
+	frame := make([]byte, min(size, readStep))
+	read := copy(frame, begun)
+	for {
+		n, err := io.ReadFull(r, frame[read:])
+		read += n
+		if err != nil {
+			return nil, midFrame(err)
+		}
+		if read == size {
+			return frame, nil
+		}
+		grown := make([]byte, min(size, 2*len(frame)))
+		copy(grown, frame)
+		frame = grown
+	}
+}
+
+// midFrame turns an end of the stream into one that was too early.
+func midFrame(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
