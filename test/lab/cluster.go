@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options describe a cluster.
+type Options struct {
+	Binary  string // the quorate executable
+	Dir     string // everything is below it; must exist
+	Backend string // etcd-raft, hashicorp-raft or solo
+	Nodes   int
+	// Kafka are settings for the kafka section of every node's file.
+	Kafka map[string]any
+	// ClusterTLS runs brokers and plugins over mutual TLS with certificates made
+	// for the occasion.
+	ClusterTLS bool
+}
+
+// Cluster is a set of nodes that know each other.
+type Cluster struct {
+	Options
+	nodes map[int]*Node
+	certs *certificates
+}
+
+// New writes the nodes' config files and reserves their ports. Nothing is started.
+func New(opts Options) (*Cluster, error) {
+	if _, err := os.Stat(opts.Binary); err != nil {
+		return nil, fmt.Errorf("no quorate binary: %w (build it with: make build)", err)
+	}
+	c := &Cluster{Options: opts, nodes: make(map[int]*Node, opts.Nodes)}
+	ports, err := freePorts(4 * opts.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	if opts.ClusterTLS {
+		if c.certs, err = newCertificates(filepath.Join(opts.Dir, "tls"), opts.Nodes); err != nil {
+			return nil, err
+		}
+	}
+	for i := range opts.Nodes {
+		p := ports[4*i:]
+		id := i + 1
+		c.nodes[id] = &Node{
+			ID:      id,
+			Client:  loopback(p[0]),
+			Broker:  loopback(p[1]),
+			Raft:    loopback(p[2]),
+			Admin:   loopback(p[3]),
+			Dir:     filepath.Join(opts.Dir, fmt.Sprintf("node-%d", id)),
+			cluster: c,
+		}
+	}
+	for _, n := range c.nodes {
+		if err := n.writeConfig(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Start starts every node and waits until all are ready.
+func (c *Cluster) Start(ctx context.Context) error {
+	for _, n := range c.Nodes() {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Nodes() {
+		if err := n.AwaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Node returns the node with an id from 1 on.
+func (c *Cluster) Node(id int) *Node { return c.nodes[id] }
+
+// Nodes returns every node by ascending id.
+func (c *Cluster) Nodes() []*Node {
+	out := make([]*Node, 0, len(c.nodes))
+	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
+		out = append(out, c.nodes[id])
+	}
+	return out
+}
+
+// Bootstrap returns the clients' addresses of every node.
+func (c *Cluster) Bootstrap() []string {
+	var out []string
+	for _, n := range c.Nodes() {
+		out = append(out, n.Client)
+	}
+	return out
+}
+
+// Close kills what runs. It returns what could not be ended.
+func (c *Cluster) Close() error {
+	var errs []error
+	for _, n := range c.Nodes() {
+		if n.Running() {
+			errs = append(errs, n.Kill())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Logs returns the last lines of every node's log, for the report of a failure.
+func (c *Cluster) Logs(lines int) string {
+	var b strings.Builder
+	for _, n := range c.Nodes() {
+		fmt.Fprintf(&b, "--- node %d (%s)\n%s\n", n.ID, n.logFile(), n.tail(lines))
+	}
+	return b.String()
+}
+
+// Await polls until ok reports true, or ctx ends; then the error says what was
+// waited for and what was seen last.
+func Await(ctx context.Context, what string, ok func(context.Context) (bool, string)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var seen string
+	for {
+		var done bool
+		if done, seen = ok(ctx); done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited for %s, saw %s: %w", what, seen, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

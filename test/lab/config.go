@@ -1,0 +1,64 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// writeConfig writes the node's config file, as a user would.
+func (n *Node) writeConfig() error {
+	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
+		return err
+	}
+	brokers, rafts := map[int]string{}, map[int]string{}
+	for id, peer := range n.cluster.nodes {
+		brokers[id], rafts[id] = peer.Broker, peer.Raft
+	}
+	consensus := map[string]any{"backend": n.cluster.Backend}
+	file := map[string]any{
+		"node":      map[string]any{"id": n.ID, "data_dir": n.DataDir()},
+		"listeners": []any{map[string]any{"name": "clients", "bind": n.Client}},
+		"admin":     map[string]any{"bind": n.Admin},
+		"consensus": consensus,
+		"kafka":     n.cluster.Kafka,
+	}
+	if len(n.cluster.nodes) > 1 {
+		cluster := map[string]any{"id": "lab", "bind": n.Broker, "peers": brokers}
+		peer := map[string]any{"listen": n.Raft, "advertise": n.Raft}
+		consensus["peers"] = rafts
+		consensus["peer"] = peer
+		if certs := n.cluster.certs; certs != nil {
+			cluster["tls"], peer["tls"] = certs.section(n.ID), certs.section(n.ID)
+		}
+		file["cluster"] = cluster
+	}
+	out, err := yaml.Marshal(file)
+	if err != nil {
+		return fmt.Errorf("write the config of node %d: %w", n.ID, err)
+	}
+	return os.WriteFile(n.ConfigFile(), out, 0o644)
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// freePorts returns ports that nobody listens on. They are held together while
+// they are chosen, so that they differ.
+func freePorts(count int) ([]int, error) {
+	var ports []int
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() //nolint:gocritic // all at the end, on purpose
+		addr, ok := l.Addr().(*net.TCPAddr)
+		if !ok {
+			return nil, fmt.Errorf("find a free port: got %v", l.Addr())
+		}
+		ports = append(ports, addr.Port)
+	}
+	return ports, nil
+}

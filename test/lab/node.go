@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Node is one quorate process and its plugin.
+type Node struct {
+	ID                          int
+	Client, Broker, Raft, Admin string // addresses
+	Dir                         string
+	cluster                     *Cluster
+	cmd                         *exec.Cmd
+	exited                      chan struct{} // closed once cmd has ended
+	waitErr                     error         // of cmd, once exited is closed
+}
+
+// Start starts the node's process; its log goes to a file in Dir.
+func (n *Node) Start() error {
+	if n.Running() {
+		return fmt.Errorf("node %d is running already", n.ID)
+	}
+	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	cmd := exec.Command(n.cluster.Binary, "serve", "--config", n.ConfigFile())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = n.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start node %d: %w", n.ID, err)
+	}
+	n.cmd, n.exited = cmd, make(chan struct{})
+	go func(exited chan struct{}) {
+		n.waitErr = cmd.Wait()
+		close(exited)
+	}(n.exited)
+	return nil
+}
+
+// Running reports whether the process was started and has not ended.
+func (n *Node) Running() bool {
+	if n.exited == nil {
+		return false
+	}
+	select {
+	case <-n.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID returns the broker's process id.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Kill ends the broker with SIGKILL and waits for its end. Its plugin has to
+// notice by itself.
+func (n *Node) Kill() error {
+	if err := n.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill node %d: %w", n.ID, err)
+	}
+	<-n.exited
+	return nil
+}
+
+// Stop ends the broker with SIGTERM and waits for its end.
+func (n *Node) Stop(ctx context.Context) error {
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop node %d: %w", n.ID, err)
+	}
+	select {
+	case <-n.exited:
+		return n.waitErr
+	case <-ctx.Done():
+		return fmt.Errorf("stop node %d: %w", n.ID, ctx.Err())
+	}
+}
+
+// Pause stops the broker with SIGSTOP; Resume lets it go on.
+func (n *Node) Pause() error { return n.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused broker go on.
+func (n *Node) Resume() error { return n.cmd.Process.Signal(syscall.SIGCONT) }
+
+// PluginPID returns the process id of the node's consensus plugin: its child
+// that runs `plugin serve`.
+func (n *Node) PluginPID() (int, error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range tasks {
+		children, err := os.ReadFile(t)
+		if err != nil {
+			continue // the thread ended meanwhile
+		}
+		for _, c := range strings.Fields(string(children)) {
+			cmdline, err := os.ReadFile("/proc/" + c + "/cmdline")
+			if err == nil && bytes.Contains(cmdline, []byte("plugin\x00serve")) {
+				return strconv.Atoi(c)
+			}
+		}
+	}
+	return 0, fmt.Errorf("node %d has no plugin process", n.ID)
+}
+
+// KillPlugin ends the plugin with SIGKILL.
+func (n *Node) KillPlugin() error {
+	pid, err := n.PluginPID()
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// Ready asks the node whether it serves.
+func (n *Node) Ready(ctx context.Context) (bool, string) {
+	if !n.Running() {
+		return false, fmt.Sprintf("node %d has ended: %v\n%s", n.ID, n.waitErr, n.tail(20))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Admin+"/readyz", http.NoBody)
+	if err != nil {
+		return false, err.Error()
+	}
+	resp, err := (&http.Client{Timeout: time.Second}).Do(req)
+	if err != nil {
+		return false, err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	return err == nil && resp.StatusCode == http.StatusOK, string(body)
+}
+
+// AwaitReady waits until the node serves. A node that ends is not waited for.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := Await(ctx, fmt.Sprintf("node %d to be ready", n.ID), func(ctx context.Context) (bool, string) {
+		ok, seen := n.Ready(ctx)
+		if !ok && !n.Running() {
+			cancel(errors.New("the process has ended"))
+		}
+		return ok, seen
+	})
+	return err
+}
+
+func (n *Node) logFile() string {
+	return filepath.Join(n.cluster.Dir, fmt.Sprintf("node-%d.log", n.ID))
+}
+
+// ConfigFile is the node's config file.
+func (n *Node) ConfigFile() string {
+	return filepath.Join(n.cluster.Dir, fmt.Sprintf("node-%d.yaml", n.ID))
+}
+
+// DataDir is where the node keeps its data.
+func (n *Node) DataDir() string { return filepath.Join(n.Dir, "data") }
+
+func (n *Node) tail(lines int) string {
+	b, err := os.ReadFile(n.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// Log returns what the node has logged so far, over all its lives.
+func (n *Node) Log() (string, error) {
+	b, err := os.ReadFile(n.logFile())
+	return string(b), err
+}

@@ -1,0 +1,216 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Workload produces numbered records, idempotently and with acks=all, until it
+// is stopped, and knows which of them were acknowledged. Records of a partition
+// are numbered in the order they were produced.
+type Workload struct {
+	topic      string
+	partitions int32
+	client     *kgo.Client
+
+	mu       sync.Mutex // of all below; never held while producing
+	acked    []map[int64]int64
+	last     time.Time // of the last acknowledgement
+	longest  time.Duration
+	failures []error
+
+	stop func()
+	done chan struct{}
+}
+
+// StartWorkload produces about rate records a second, evenly over the
+// partitions of topic, which must exist.
+func StartWorkload(ctx context.Context, bootstrap []string, topic string, partitions int32, rate int) (*Workload, error) {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(bootstrap...),
+		kgo.DefaultProduceTopic(topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.MetadataMinAge(50*time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+		kgo.RequestTimeoutOverhead(5*time.Second),
+	)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &Workload{topic: topic, partitions: partitions, client: client, last: time.Now(), stop: cancel, done: make(chan struct{})}
+	for range partitions {
+		w.acked = append(w.acked, map[int64]int64{})
+	}
+	go w.run(ctx, time.Second/time.Duration(rate))
+	return w, nil
+}
+
+func (w *Workload) run(ctx context.Context, every time.Duration) {
+	defer close(w.done)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for n := int64(0); ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		partition := int32(n % int64(w.partitions))
+		r := &kgo.Record{Partition: partition, Value: strconv.AppendInt(nil, n, 10)}
+		// Records that were begun are carried to their end, stopped or not.
+		w.client.Produce(context.WithoutCancel(ctx), r, w.acknowledged(n))
+	}
+}
+
+func (w *Workload) acknowledged(n int64) func(*kgo.Record, error) {
+	return func(r *kgo.Record, err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil {
+			w.failures = append(w.failures, fmt.Errorf("record %d: %w", n, err))
+			return
+		}
+		w.acked[r.Partition][n] = r.Offset
+		now := time.Now()
+		w.longest = max(w.longest, now.Sub(w.last))
+		w.last = now
+	}
+}
+
+// Acked returns how many records were acknowledged so far.
+func (w *Workload) Acked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, a := range w.acked {
+		n += len(a)
+	}
+	return n
+}
+
+// LongestGap is the longest time between two acknowledgements so far.
+func (w *Workload) LongestGap() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.longest, time.Since(w.last))
+}
+
+// AwaitProgress waits until count more records were acknowledged.
+func (w *Workload) AwaitProgress(ctx context.Context, count int) error {
+	want := w.Acked() + count
+	return Await(ctx, fmt.Sprintf("%d more acknowledged records", count), func(context.Context) (bool, string) {
+		got := w.Acked()
+		return got >= want, fmt.Sprintf("%d of %d", got, want)
+	})
+}
+
+// Stop ends the producing and waits until every record is acknowledged or
+// failed. A record that failed is an error: an idempotent producer goes on for
+// as long as its cluster lives.
+func (w *Workload) Stop(ctx context.Context) error {
+	w.stop()
+	<-w.done
+	err := w.client.Flush(ctx)
+	w.client.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(append(w.failures, err)...)
+}
+
+// Verify reads the topic through the given brokers and compares it with what
+// was acknowledged: every acknowledged record is there, once, at its offset, and
+// the records of a partition are in order.
+func (w *Workload) Verify(ctx context.Context, bootstrap ...string) error {
+	var errs []error
+	for p := range w.partitions {
+		values, err := ReadPartition(ctx, bootstrap, w.topic, p)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("read %s-%d: %w", w.topic, p, err))
+			continue
+		}
+		errs = append(errs, w.verifyPartition(p, values))
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Workload) verifyPartition(p int32, records []*kgo.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := make(map[int64]int64, len(records))
+	previous := int64(-1)
+	for _, r := range records {
+		n, err := strconv.ParseInt(string(r.Value), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s-%d offset %d: %w", w.topic, p, r.Offset, err)
+		}
+		if at, twice := seen[n]; twice {
+			return fmt.Errorf("%s-%d: record %d is doubled, at offsets %d and %d", w.topic, p, n, at, r.Offset)
+		}
+		if n < previous {
+			return fmt.Errorf("%s-%d: record %d at offset %d comes after record %d", w.topic, p, n, r.Offset, previous)
+		}
+		seen[n], previous = r.Offset, n
+	}
+	for n, offset := range w.acked[p] {
+		at, ok := seen[n]
+		if !ok {
+			return fmt.Errorf("%s-%d: acknowledged record %d (offset %d) is missing among %d records", w.topic, p, n, offset, len(records))
+		}
+		if at != offset {
+			return fmt.Errorf("%s-%d: record %d was acknowledged at offset %d and is at %d", w.topic, p, n, offset, at)
+		}
+	}
+	return nil
+}
+
+// ReadPartition reads a partition from its start to the end it has now.
+func ReadPartition(ctx context.Context, bootstrap []string, topic string, partition int32) ([]*kgo.Record, error) {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(bootstrap...),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}),
+		kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.MetadataMinAge(50*time.Millisecond),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	end, err := endOffset(ctx, client, topic, partition)
+	if err != nil {
+		return nil, err
+	}
+	var out []*kgo.Record
+	for next := int64(0); next < end; {
+		fetches := client.PollFetches(ctx)
+		if err := fatal(fetches); err != nil {
+			return nil, err
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Offset < end {
+				out = append(out, r)
+			}
+			next = r.Offset + 1
+		})
+	}
+	return out, nil
+}
+
+// fatal returns the first error that polling again will not mend.
+func fatal(fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if !kerr.IsRetriable(e.Err) {
+			return e.Err
+		}
+	}
+	return nil
+}
