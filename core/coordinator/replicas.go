@@ -1,0 +1,66 @@
+package coordinator
+
+import (
+	"context"
+
+	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/replica"
+	"github.com/quorate/quorate/protocol"
+)
+
+// Images is where the metadata comes from.
+type Images interface {
+	Current() *metadata.Image
+}
+
+// Replicas returns the partitions of a topic as the replica manager has them.
+func Replicas(images Images, m *replica.Manager, topic string) Source {
+	return replicas{images: images, manager: m, topic: topic}
+}
+
+type replicas struct {
+	images  Images
+	manager *replica.Manager
+	topic   string
+}
+
+func (r replicas) Partition(partition int32) (Partition, error) {
+	t, ok := r.images.Current().Topic(r.topic)
+	if !ok {
+		return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "there is no topic %s yet", r.topic)
+	}
+	p, err := r.manager.Partition(t.ID, partition)
+	if err != nil {
+		return nil, err
+	}
+	return led{p}, nil
+}
+
+func (r replicas) OnLeadership(f func(partition int32, leader bool, epoch int32)) {
+	r.manager.OnLeadership(r.topic, f)
+}
+
+// allReplicas is acks=-1: committed on every in-sync replica.
+const allReplicas = -1
+
+// led is a partition that this broker leads.
+type led struct{ *replica.Partition }
+
+// Append is fenced by the epoch: what was decided on the state of one leadership
+// never lands in the log of another.
+func (p led) Append(epoch int32, batch []byte) (int64, error) {
+	a, err := p.Partition.Append(batch, allReplicas, replica.AppendOptions{Internal: true, LeaderEpoch: &epoch})
+	return a.End, err
+}
+
+func (p led) AwaitCommitted(ctx context.Context, epoch int32, end int64) error {
+	if s := p.State(); s.Leader && s.LeaderEpoch == epoch && s.HighWatermark >= end {
+		return nil
+	}
+	return p.AwaitAcks(ctx, replica.Appended{First: end, Last: end - 1, End: end, LeaderEpoch: epoch}, allReplicas)
+}
+
+func (p led) Bounds() (start, end int64) {
+	s := p.State()
+	return s.Start, s.End
+}
