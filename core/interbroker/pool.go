@@ -2,12 +2,14 @@ package interbroker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
-	"time"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quorate/quorate/protocol"
 )
 
 // The lanes. Others may be invented; each costs a connection per broker.
@@ -24,86 +26,107 @@ var ErrUnreachable = errors.New("broker is unreachable")
 // came: it may or may not have happened.
 var ErrUncertain = errors.New("no answer from broker")
 
-// ProbeResult is what a Probe found out.
-type ProbeResult int
-
-// The results of a probe.
-const (
-	Unclear ProbeResult = iota // no answer in time, or no address: the broker may be alive
-	Alive                      // something accepted the connection
-	Refused                    // the host is there and nobody listens: the process is gone
-)
-
-// String returns the result in lower case.
-func (r ProbeResult) String() string {
-	switch r {
-	case Alive:
-		return "alive"
-	case Refused:
-		return "refused"
-	}
-	return "unclear"
-}
-
-// Config is the settings of a Pool. DefaultConfig has the defaults.
-type Config struct {
-	SelfID   int32
-	ClientID string      // in every request header. Default "quorate".
-	TLS      *tls.Config // nil: plaintext. ServerName is set to the host dialled if empty.
-
-	// DialTimeout bounds a connection attempt with its TLS handshake. Default 1 s.
-	DialTimeout time.Duration
-	// WriteTimeout is how long the socket may not take a request. Default 10 s.
-	WriteTimeout time.Duration
-	// BackoffMin and BackoffMax bound the pause between connection attempts, which
-	// doubles with each failure. Defaults 50 ms and 1 s. Within the pause requests
-	// fail with ErrUnreachable at once.
-	BackoffMin, BackoffMax time.Duration
-	// MaxPending bounds the requests of one connection that wait for their answer;
-	// above it Request waits for room. Default 1024.
-	MaxPending int
-	// MaxResponseBytes bounds a response. Default 256 MiB.
-	MaxResponseBytes int
-}
-
-// DefaultConfig returns the defaults.
-func DefaultConfig() Config {
-	return Config{
-		ClientID:         "quorate",
-		DialTimeout:      time.Second,
-		WriteTimeout:     10 * time.Second,
-		BackoffMin:       50 * time.Millisecond,
-		BackoffMax:       time.Second,
-		MaxPending:       1024,
-		MaxResponseBytes: 256 << 20,
-	}
-}
-
 // Pool is the connections to the other brokers.
 type Pool struct {
 	cfg     Config
 	resolve func(id int32) (addr string, ok bool)
 	log     *slog.Logger
+
+	// ctx ends when the pool is closed; it bounds the dials, which outlive the
+	// request that caused them.
+	ctx    context.Context //nolint:containedctx // the lifetime of the pool itself
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	lanes  map[laneKey]*lane
+	closed bool
+}
+
+type laneKey struct {
+	broker int32
+	name   string
 }
 
 // New returns a pool that dials what resolve says, host:port. It dials nothing yet.
 // Zero fields of cfg take their default.
 func New(cfg Config, resolve func(id int32) (addr string, ok bool), log *slog.Logger) *Pool {
-	return &Pool{cfg: cfg, resolve: resolve, log: log}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Pool{
+		cfg:     cfg.withDefaults(),
+		resolve: resolve,
+		log:     log.With("component", "interbroker"),
+		ctx:     ctx,
+		cancel:  cancel,
+		lanes:   make(map[laneKey]*lane),
+	}
 }
 
 // Request sends req to a broker and returns its response.
 //
 // The version of req is set to the pinned one. req must not be changed until
 // Request returns. The error is ErrUnreachable if the request was certainly never
-// sent, ErrUncertain if it may have happened, also when ctx ended meanwhile.
+// sent, ErrUncertain if it may have happened, also when ctx ended meanwhile; then it
+// wraps the context's error, too.
 func (p *Pool) Request(ctx context.Context, broker int32, lane string, req kmsg.Request) (kmsg.Response, error) {
-	return nil, ErrUnreachable
+	if err := pin(req); err != nil {
+		return nil, err
+	}
+	l, err := p.lane(broker, lane)
+	if err != nil {
+		return nil, err
+	}
+	frame, err := l.roundTrip(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("%s to broker %d: %w", kmsg.NameForKey(req.Key()), broker, err)
+	}
+	resp, err := protocol.ParseResponse(frame, req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: broker %d: %w", ErrUncertain, broker, err)
+	}
+	return resp, nil
 }
 
-// Probe dials a broker and hangs up. It waits until ctx ends, DialTimeout at most.
-func (p *Pool) Probe(ctx context.Context, broker int32) ProbeResult { return Unclear }
+// lane returns the lane to a broker, made at need. There are as many as brokers
+// times lane names, so they are never removed.
+func (p *Pool) lane(broker int32, name string) (*lane, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, fmt.Errorf("%w: the pool is closed", ErrUnreachable)
+	}
+	key := laneKey{broker, name}
+	l := p.lanes[key]
+	if l == nil {
+		l = &lane{pool: p, broker: broker, log: p.log.With("broker", broker, "lane", name)}
+		p.lanes[key] = l
+	}
+	return l, nil
+}
+
+// start runs f in a goroutine that Close waits for, unless the pool is closed.
+func (p *Pool) start(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.wg.Go(f)
+	return true
+}
 
 // Close closes every connection and waits for the pool's goroutines. Pending
-// requests fail; so do later ones, with ErrUnreachable.
-func (p *Pool) Close() {}
+// requests fail with ErrUncertain, later ones with ErrUnreachable.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	lanes := p.lanes
+	p.lanes = nil
+	p.mu.Unlock()
+
+	p.cancel()
+	for _, l := range lanes {
+		l.hangUp()
+	}
+	p.wg.Wait()
+}

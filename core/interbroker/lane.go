@@ -1,0 +1,183 @@
+package interbroker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// errNoAddress is why a broker that nobody knows cannot be dialled.
+var errNoAddress = errors.New("its address is not known")
+
+// lane is one connection to one broker: the current one, or the attempt to make it,
+// or the pause after a failed attempt.
+type lane struct {
+	pool   *Pool
+	broker int32
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	conn     *conn         // nil if there is none
+	dialing  chan struct{} // closed when the attempt under way is over; nil if there is none
+	failure  error         // of the last attempt; nil after a success
+	address  string        // that the last attempt was for
+	backoff  time.Duration // of the pause that retryAt ends
+	retryAt  time.Time
+	attempts int // failed ones in a row
+}
+
+// roundTrip sends req over the lane's connection. A connection that broke before it
+// took the request, usually one that was idle when its broker restarted, is replaced
+// once.
+func (l *lane) roundTrip(ctx context.Context, req kmsg.Request) ([]byte, error) {
+	for again := true; ; again = false {
+		c, err := l.connection(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		frame, err := c.roundTrip(ctx, req)
+		if again && errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
+			continue
+		}
+		return frame, err
+	}
+}
+
+// connection returns the lane's connection and makes it first if there is none. One
+// attempt serves all that wait.
+func (l *lane) connection(ctx context.Context) (*conn, error) {
+	for {
+		l.mu.Lock()
+		if l.conn != nil {
+			c := l.conn
+			l.mu.Unlock()
+			return c, nil
+		}
+		if err := l.dialLocked(); err != nil {
+			l.mu.Unlock()
+			return nil, err
+		}
+		dialing := l.dialing
+		l.mu.Unlock()
+
+		select {
+		case <-dialing:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		l.mu.Lock()
+		failure := l.failure
+		l.mu.Unlock()
+		if failure != nil {
+			return nil, failure
+		}
+	}
+}
+
+// dialLocked starts an attempt unless one is under way. Within the pause after a
+// failure it returns that failure, unless the broker has a new address by now.
+func (l *lane) dialLocked() error {
+	if l.dialing != nil {
+		return nil
+	}
+	address, ok := l.pool.resolve(l.broker)
+	if !ok {
+		return errNoAddress
+	}
+	if l.failure != nil && address == l.address && time.Now().Before(l.retryAt) {
+		return l.failure
+	}
+	if address != l.address {
+		l.backoff = 0
+	}
+	l.address = address
+	done := make(chan struct{})
+	if !l.pool.start(func() { l.dial(address, done) }) {
+		return net.ErrClosed
+	}
+	l.dialing = done
+	return nil
+}
+
+// dial makes one attempt and publishes its result.
+func (l *lane) dial(address string, done chan struct{}) {
+	socket, err := l.pool.dial(address)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer close(done)
+	l.dialing = nil
+	if err == nil {
+		c := newConn(l, socket)
+		if c.start() {
+			l.conn, l.failure, l.backoff, l.attempts = c, nil, 0, 0
+			l.log.Debug("connected to broker", "address", address)
+			return
+		}
+		err = errors.Join(net.ErrClosed, socket.Close())
+	}
+	l.failure = err
+	l.pauseLocked()
+	if l.attempts++; l.attempts == 1 {
+		l.log.Info("cannot connect to broker", "address", address, "error", err)
+	}
+}
+
+// pauseLocked begins the next pause, twice as long as the last.
+func (l *lane) pauseLocked() {
+	cfg := l.pool.cfg
+	l.backoff = min(max(2*l.backoff, cfg.BackoffMin), cfg.BackoffMax)
+	l.retryAt = time.Now().Add(l.backoff)
+}
+
+// lost takes a broken connection out of the lane.
+func (l *lane) lost(c *conn, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == c {
+		l.conn = nil
+		l.log.Debug("connection to broker lost", "error", cause)
+	}
+}
+
+// hangUp closes the connection, if there is one.
+func (l *lane) hangUp() {
+	l.mu.Lock()
+	c := l.conn
+	l.mu.Unlock()
+	if c != nil {
+		c.close(net.ErrClosed)
+	}
+}
+
+// dial connects to address, with the TLS handshake if there is one.
+func (p *Pool) dial(address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.DialTimeout)
+	defer cancel()
+	var d net.Dialer
+	socket, err := d.DialContext(ctx, "tcp", address)
+	if err != nil || p.cfg.TLS == nil {
+		return socket, err
+	}
+	cfg := p.cfg.TLS
+	if cfg.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, errors.Join(err, socket.Close())
+		}
+		cfg = cfg.Clone()
+		cfg.ServerName = host
+	}
+	secure := tls.Client(socket, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("TLS handshake with %s: %w", address, err), socket.Close())
+	}
+	return secure, nil
+}
