@@ -1,0 +1,147 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/consensuspb"
+	"github.com/quorate/quorate/consensus/internal/wire"
+)
+
+// transferWait bounds one transfer of leadership during a stop.
+const transferWait = 2 * time.Second
+
+// LeaderFor implements the service.
+func (s *Server) LeaderFor(_ context.Context, req *consensuspb.LeaderForRequest) (*consensuspb.LeaderForResponse, error) {
+	g, err := s.group(req.GetGroupId())
+	if err != nil {
+		return nil, err
+	}
+	lead, _ := g.log.Leadership()
+	return &consensuspb.LeaderForResponse{Leadership: wire.LeadershipToProto(g.id, lead, g.log.Members())}, nil
+}
+
+// ReadIndex implements the service.
+func (s *Server) ReadIndex(ctx context.Context, req *consensuspb.ReadIndexRequest) (*consensuspb.ReadIndexResponse, error) {
+	g, err := s.group(req.GetGroupId())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
+	defer cancel()
+	index, term, err := g.log.ReadIndex(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read index of group %d: %w", g.id, err)
+	}
+	return &consensuspb.ReadIndexResponse{Index: index, Term: term}, nil
+}
+
+func withTimeout(ctx context.Context, ms uint32) (context.Context, context.CancelFunc) {
+	if ms == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, wire.Duration(ms))
+}
+
+// GetMembership implements the service.
+func (s *Server) GetMembership(_ context.Context, req *consensuspb.GetMembershipRequest) (*consensuspb.GetMembershipResponse, error) {
+	g, err := s.group(req.GetGroupId())
+	if err != nil {
+		return nil, err
+	}
+	return &consensuspb.GetMembershipResponse{Membership: wire.MembershipToProto(g.log.Members())}, nil
+}
+
+// ChangeMembership implements the service for groups that are MembershipChangers.
+func (s *Server) ChangeMembership(ctx context.Context, req *consensuspb.ChangeMembershipRequest) (*consensuspb.ChangeMembershipResponse, error) {
+	g, err := s.group(req.GetGroupId())
+	if err != nil {
+		return nil, err
+	}
+	c, ok := g.log.(consensus.MembershipChanger)
+	if !ok {
+		return nil, fmt.Errorf("change membership: %w", consensus.ErrUnsupported)
+	}
+	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
+	defer cancel()
+	m, err := c.ChangeMembers(ctx, req.GetExpectedConfigIndex(), wire.ChangesFromProto(req.GetChanges()))
+	if err != nil {
+		return nil, fmt.Errorf("change membership of group %d: %w", g.id, err)
+	}
+	return &consensuspb.ChangeMembershipResponse{Membership: wire.MembershipToProto(m)}, nil
+}
+
+// TransferLeadership implements the service for groups that are LeadershipTransferers.
+func (s *Server) TransferLeadership(ctx context.Context, req *consensuspb.TransferLeadershipRequest) (*consensuspb.TransferLeadershipResponse, error) {
+	g, err := s.group(req.GetGroupId())
+	if err != nil {
+		return nil, err
+	}
+	t, ok := g.log.(consensus.LeadershipTransferer)
+	if !ok {
+		return nil, fmt.Errorf("transfer leadership: %w", consensus.ErrUnsupported)
+	}
+	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
+	defer cancel()
+	if err := t.TransferLeadership(ctx, req.GetTargetReplicaId()); err != nil {
+		return nil, fmt.Errorf("transfer leadership of group %d: %w", g.id, err)
+	}
+	lead, _ := g.log.Leadership()
+	return &consensuspb.TransferLeadershipResponse{NewTerm: lead.Term}, nil
+}
+
+// GetStatus implements the service.
+func (s *Server) GetStatus(_ context.Context, req *consensuspb.GetStatusRequest) (*consensuspb.GetStatusResponse, error) {
+	groups, _ := s.openGroups()
+	if ids := req.GetGroupIds(); len(ids) > 0 {
+		groups = nil
+		for _, id := range ids {
+			g, err := s.group(id)
+			if err != nil {
+				return nil, err
+			}
+			groups = append(groups, g)
+		}
+	}
+	resp := &consensuspb.GetStatusResponse{}
+	for _, g := range groups {
+		st := g.log.Status()
+		if !req.GetIncludePeers() {
+			st.Peers = nil
+		}
+		p := wire.StatusToProto(g.id, st, g.log.Members())
+		p.DeliveredIndex = g.delivered.Load()
+		resp.Groups = append(resp.Groups, p)
+	}
+	return resp, nil
+}
+
+// GetMetrics implements the service. No backend in Go has metrics of its own yet:
+// what there is to see is in GetStatus.
+func (s *Server) GetMetrics(context.Context, *consensuspb.GetMetricsRequest) (*consensuspb.GetMetricsResponse, error) {
+	return nil, fmt.Errorf("metrics: %w", consensus.ErrUnsupported)
+}
+
+// transferAll hands over every leadership, as far as the backend can and ctx allows.
+func (s *Server) transferAll(ctx context.Context) {
+	groups, _ := s.openGroups()
+	var wg sync.WaitGroup
+	for _, g := range groups {
+		t, ok := g.log.(consensus.LeadershipTransferer)
+		lead, _ := g.log.Leadership()
+		if !ok || lead.Role != consensus.LeaderReady {
+			continue
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, transferWait)
+			defer cancel()
+			if err := t.TransferLeadership(ctx, consensus.NoLeader); err != nil {
+				s.log.Warn("leadership was not handed over", "group", g.id, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+}
