@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 )
 
 // Config is the settings of a Manager.
@@ -12,6 +15,9 @@ type Config struct {
 	BrokerID int32
 	// DataDir holds the partitions' directories; log.dirs in Kafka, which may have many.
 	DataDir string
+	// Log is how logs are opened. Its SegmentBytes, SegmentAge, IndexIntervalBytes and
+	// LogAppendTime are ignored: each topic's configuration has them.
+	Log wal.Config
 
 	// ReplicaLagTimeMax is how long a follower may be behind before it leaves the
 	// ISR. Default 10 s. Kafka: replica.lag.time.max.ms.
@@ -35,17 +41,10 @@ type Config struct {
 	// replica.fetch.backoff.ms.
 	BackoffMin, BackoffMax time.Duration
 
-	// DefaultMinISR is min.insync.replicas of topics that do not set it. Default 1.
-	DefaultMinISR int
-	// MaxMessageBytes is max.message.bytes of topics that do not set it: the largest
-	// record batch. Default 1 MiB + 12. Kafka: message.max.bytes.
-	MaxMessageBytes int
-	// Retention is retention.ms of topics that do not set it; negative: for ever.
-	// Default 7 days. Kafka: log.retention.ms.
-	Retention time.Duration
-	// RetentionBytes is retention.bytes of topics that do not set it; negative: no
-	// limit. Default -1. Kafka: log.retention.bytes.
-	RetentionBytes int64
+	// TopicDefaults are the broker's settings for topics that do not have their own,
+	// by Kafka's broker names: "min.insync.replicas", "message.max.bytes",
+	// "log.retention.ms". Default: Kafka's.
+	TopicDefaults metadata.BrokerDefaults
 	// RetentionInterval is how often retention is looked at. Default 5 minutes.
 	// Kafka: log.retention.check.interval.ms.
 	RetentionInterval time.Duration
@@ -60,6 +59,7 @@ type Config struct {
 // DefaultConfig returns the defaults. BrokerID and DataDir have none.
 func DefaultConfig() Config {
 	return Config{
+		Log:                    wal.DefaultConfig(),
 		ReplicaLagTimeMax:      10 * time.Second,
 		FetchMaxWait:           500 * time.Millisecond,
 		FetchTimeout:           5 * time.Second,
@@ -68,10 +68,6 @@ func DefaultConfig() Config {
 		FetchPartitionMaxBytes: 1 << 20,
 		BackoffMin:             20 * time.Millisecond,
 		BackoffMax:             time.Second,
-		DefaultMinISR:          1,
-		MaxMessageBytes:        1<<20 + 12,
-		Retention:              7 * 24 * time.Hour,
-		RetentionBytes:         -1,
 		RetentionInterval:      5 * time.Minute,
 		CheckpointInterval:     5 * time.Second,
 		SyncParallel:           16,
@@ -88,6 +84,9 @@ func (c Config) Validate() error {
 	}
 	check(c.BrokerID >= 0, "broker id is %d; it must not be negative", c.BrokerID)
 	check(c.DataDir != "", "data directory is empty")
+	if err := c.Log.Validate(); err != nil {
+		errs = append(errs, err)
+	}
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -109,8 +108,6 @@ func (c Config) Validate() error {
 		{"fetch min bytes", c.FetchMinBytes},
 		{"fetch max bytes", c.FetchMaxBytes},
 		{"fetch partition max bytes", c.FetchPartitionMaxBytes},
-		{"min.insync.replicas", c.DefaultMinISR},
-		{"max.message.bytes", c.MaxMessageBytes},
 		{"sync parallelism", c.SyncParallel},
 	} {
 		check(n.value > 0, "%s is %d; it must be positive", n.name, n.value)

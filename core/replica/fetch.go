@@ -37,5 +37,65 @@ type FetchResult struct {
 // of plan.Parts. MinOne of the parts is ignored: the first partition that has data
 // gives its first batch whole (KIP-74), others only what fits.
 func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
-	return make([]FetchResult, len(plan.Parts))
+	f := newFetching(m, plan)
+	if f.read(true) || plan.MaxWait <= 0 {
+		return f.results
+	}
+	watch := WatchHighWatermark
+	if plan.Replica {
+		watch = WatchEnd
+	}
+	w := m.NewWaiter(watch, f.parts...)
+	defer w.Close()
+	timeout := time.NewTimer(plan.MaxWait)
+	defer timeout.Stop()
+	for !f.read(false) { // at once: something may have come before the waiter
+		select {
+		case <-w.C():
+		case <-timeout.C:
+			return f.results
+		case <-ctx.Done():
+			return f.results
+		}
+	}
+	return f.results
+}
+
+// fetching is one Fetch under way.
+type fetching struct {
+	plan    FetchPlan
+	parts   []*Partition // nil where there is an error already
+	results []FetchResult
+}
+
+func newFetching(m *Manager, plan FetchPlan) *fetching {
+	f := &fetching{
+		plan:    plan,
+		parts:   make([]*Partition, len(plan.Parts)),
+		results: make([]FetchResult, len(plan.Parts)),
+	}
+	for i, part := range plan.Parts {
+		f.parts[i], f.results[i].Err = m.Partition(part.TopicID, part.Partition)
+	}
+	return f
+}
+
+// read reads every partition anew, and tells if the answer can be sent. first is
+// the time at which a follower's positions count.
+func (f *fetching) read(first bool) (done bool) {
+	total := 0
+	for i, p := range f.parts {
+		if p == nil {
+			done = true
+			continue
+		}
+		r := f.plan.Parts[i].ReadRequest
+		r.MinOne = total == 0
+		r.MaxBytes = max(0, min(r.MaxBytes, f.plan.MaxBytes-total))
+		res, err := p.read(r, first)
+		f.results[i] = FetchResult{res, err}
+		total += len(res.Records)
+		done = done || err != nil || res.Diverging != nil
+	}
+	return done || total >= f.plan.MinBytes
 }

@@ -1,55 +1,128 @@
 package replica
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 
+	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
 )
 
 // Partition is this broker's replica of a partition.
-type Partition struct{}
+//
+// Clients' reads and appends take no lock of it: they load the leadership and the
+// high watermark, and the log orders appends and refuses those of an old epoch.
+type Partition struct {
+	key   partitionKey
+	topic string
+	m     *Manager
+	dir   string
+	wal   *wal.Log
+	log   *slog.Logger
+	seen  *assignment // that was applied last; of Manager.turn
 
-// Append writes record batches as their leader, in the order of calls, and
-// returns before they are durable. batches is overwritten in place (base offsets,
-// leader epochs) and not kept.
-func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appended, error) {
-	return Appended{}, protocol.Errorf(protocol.NotLeaderOrFollower, "not the leader")
+	leadership    atomic.Pointer[leadership] // nil before the first image and after close
+	highWatermark atomic.Int64               // only ever grows
+	failure       atomic.Pointer[error]      // of the disk; final
+
+	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end
+	dirty, queued      atomic.Bool
+
+	mu        sync.Mutex // before the log's own
+	followers map[int32]*follower
+	change    *isrChange // proposed and not seen committed; nil if none
 }
 
-// AwaitAcks waits until an append is acknowledged: with acks=1 on this broker's
-// stable storage, with acks=-1 on the whole ISR's. The error is NOT_LEADER_OR_FOLLOWER
-// if leadership was lost meanwhile, NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT
-// when ctx ends, KAFKA_STORAGE_ERROR: with each of them the records may
-// still become committed.
-func (p *Partition) AwaitAcks(ctx context.Context, a Appended, acks int16) error {
-	return protocol.Errorf(protocol.NotLeaderOrFollower, "not the leader")
+// partitionKey names a partition for good: a topic that is deleted and created
+// again has another id.
+type partitionKey struct {
+	topic     metadata.UUID
+	partition int32
 }
 
-// Read answers one partition of a Fetch without waiting for data. A follower's
-// read records its position, which may move the high watermark and the ISR.
-func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
-	return ReadResult{}, protocol.Errorf(protocol.NotLeaderOrFollower, "not the leader")
-}
-
-// ReadLocal reads whole batches from the local log up to its end, committed or
-// not, whoever leads: for coordinators that load their partition. The first batch
-// is whole even above maxBytes.
-func (p *Partition) ReadLocal(from int64, maxBytes int) ([]byte, error) {
-	return nil, protocol.Errorf(protocol.KafkaStorageError, "no log")
-}
-
-// ListOffset answers ListOffsets: timestamp in milliseconds, or -1 latest, -2
-// earliest, -3 maximum timestamp, -4 earliest local. Offset -1 with a nil error
-// means that there is no such record. currentEpoch is -1 if the client does not know.
-func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, isolation Isolation) (offset, foundTimestamp int64, epoch int32, err error) {
-	return -1, -1, -1, protocol.Errorf(protocol.NotLeaderOrFollower, "not the leader")
-}
-
-// EpochEnd answers OffsetForLeaderEpoch: the largest epoch that is not above the
-// one asked for, and the offset after its last record; -1 and -1 if there is none.
-func (p *Partition) EpochEnd(currentEpoch, epoch int32) (largest int32, end int64, err error) {
-	return -1, -1, protocol.Errorf(protocol.NotLeaderOrFollower, "not the leader")
-}
+func (p *Partition) String() string { return fmt.Sprintf("%s-%d", p.topic, p.key.partition) }
 
 // State returns the partition as it is now.
-func (p *Partition) State() PartitionState { return PartitionState{} }
+func (p *Partition) State() PartitionState {
+	s := PartitionState{
+		LeaderID:      metadata.NoLeader,
+		LeaderEpoch:   -1,
+		HighWatermark: p.highWatermark.Load(),
+		Start:         p.wal.Start(),
+		End:           p.wal.End(),
+		Durable:       p.wal.Durable(),
+	}
+	if l := p.leadership.Load(); l != nil {
+		s.Leader, s.LeaderID, s.LeaderEpoch, s.PartitionEpoch = l.mine, l.leader, l.epoch, l.partitionEpoch
+		s.Replicas, s.ISR = l.replicas, l.isr
+	}
+	return s
+}
+
+// leading returns the leadership if this broker leads, in the epoch that the
+// caller believes in; -1 is any.
+func (p *Partition) leading(currentEpoch int32) (*leadership, error) {
+	l := p.leadership.Load()
+	switch {
+	case p.failure.Load() != nil:
+		return nil, protocol.Errorf(protocol.KafkaStorageError, "the disk of %s has failed", p)
+	case l == nil:
+		return nil, protocol.Errorf(protocol.NotLeaderOrFollower, "%s has no replica here any more", p)
+	case currentEpoch >= 0 && currentEpoch < l.epoch:
+		return nil, protocol.Errorf(protocol.FencedLeaderEpoch, "leader epoch %d of %s is over, it is %d", currentEpoch, p, l.epoch)
+	case currentEpoch > l.epoch:
+		return nil, protocol.Errorf(protocol.UnknownLeaderEpoch, "leader epoch %d of %s is not known here yet, it is %d", currentEpoch, p, l.epoch)
+	case !l.mine:
+		return nil, p.notLeader()
+	}
+	return l, nil
+}
+
+func (p *Partition) notLeader() error {
+	return protocol.Errorf(protocol.NotLeaderOrFollower, "this broker does not lead %s", p)
+}
+
+// logError turns an error of the log into what a client may see. What the log
+// did not refuse for a reason of the caller's is a failed disk, and final.
+func (p *Partition) logError(doing string, err error) error {
+	switch {
+	case errors.Is(err, wal.ErrOffsetOutOfRange):
+		return protocol.Errorf(protocol.OffsetOutOfRange, "offset is outside of %s, [%d, %d]", p, p.wal.Start(), p.wal.End())
+	case errors.Is(err, wal.ErrFencedEpoch), errors.Is(err, wal.ErrClosed):
+		return p.notLeader()
+	}
+	if refused, ok := errors.AsType[*protocol.Error](err); ok {
+		return refused
+	}
+	p.fail(fmt.Errorf("%s %s: %w", doing, p, err))
+	return protocol.Errorf(protocol.KafkaStorageError, "the disk of %s has failed", p)
+}
+
+// fail makes the partition answer KAFKA_STORAGE_ERROR for good, and the manager's
+// Run return err.
+func (p *Partition) fail(err error) {
+	if !p.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	p.m.fail(err)
+	p.wakeAll()
+}
+
+func (p *Partition) wakeAll() {
+	p.marks.all()
+	p.ends.all()
+	p.syncs.all()
+}
+
+// retire takes the partition from everybody who still holds it.
+func (p *Partition) retire() {
+	p.mu.Lock()
+	p.leadership.Store(nil)
+	p.followers, p.change = nil, nil
+	p.mu.Unlock()
+	p.wakeAll()
+}

@@ -1,0 +1,163 @@
+package replica
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checkpointFile holds the high watermarks, in Kafka's format: a line with the
+// version, a line with the number of entries, and a line "topic partition offset"
+// for each.
+const checkpointFile = "replication-offset-checkpoint"
+
+const checkpointVersion = 0
+
+// checkpointKey names a partition by name: the format has no topic ids. A mark of
+// a topic that was created again is harmless, as it is cut to what the log has.
+type checkpointKey struct {
+	topic     string
+	partition int32
+}
+
+// checkpoint writes the high watermarks of all partitions.
+func (m *Manager) checkpoint() error {
+	parts := *m.partitions.Load()
+	if len(parts) == 0 {
+		return nil
+	}
+	marks := make(map[checkpointKey]int64, len(parts))
+	for _, p := range parts {
+		marks[checkpointKey{p.topic, p.key.partition}] = p.highWatermark.Load()
+	}
+	return writeCheckpoint(m.cfg.DataDir, marks)
+}
+
+// writeCheckpoint replaces the file in one step: after a crash there is the old
+// one or the new one.
+func writeCheckpoint(dir string, marks map[checkpointKey]int64) error {
+	path := filepath.Join(dir, checkpointFile)
+	tmp := path + ".tmp"
+	if err := writeSynced(tmp, encodeCheckpoint(marks)); err != nil {
+		return fmt.Errorf("write high watermarks: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write high watermarks: %w", err)
+	}
+	return syncDir(dir)
+}
+
+func encodeCheckpoint(marks map[checkpointKey]int64) []byte {
+	keys := make([]checkpointKey, 0, len(marks))
+	for k := range marks {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b checkpointKey) int {
+		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%d\n%d\n", checkpointVersion, len(keys))
+	for _, k := range keys {
+		fmt.Fprintf(&b, "%s %d %d\n", k.topic, k.partition, marks[k])
+	}
+	return b.Bytes()
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// readCheckpoint returns the high watermarks of the last run, none if there are none.
+func readCheckpoint(dir string) (map[checkpointKey]int64, error) {
+	path := filepath.Join(dir, checkpointFile)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[checkpointKey]int64{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read high watermarks: %w", err)
+	}
+	marks, err := decodeCheckpoint(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read %s (it may be deleted: the marks are found again from the other replicas): %w", path, err)
+	}
+	return marks, nil
+}
+
+func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
+	lines := bufio.NewScanner(r)
+	number := func(what string) (int, error) {
+		if !lines.Scan() {
+			return 0, cmp.Or(lines.Err(), fmt.Errorf("%s is missing", what))
+		}
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			return 0, fmt.Errorf("%s is not a number: %q", what, lines.Text())
+		}
+		return n, nil
+	}
+	version, err := number("version")
+	if err != nil {
+		return nil, err
+	}
+	if version != checkpointVersion {
+		return nil, fmt.Errorf("version is %d, not %d", version, checkpointVersion)
+	}
+	count, err := number("number of entries")
+	if err != nil {
+		return nil, err
+	}
+	marks := map[checkpointKey]int64{}
+	for lines.Scan() {
+		key, mark, err := decodeMark(lines.Text())
+		if err != nil {
+			return nil, err
+		}
+		marks[key] = mark
+	}
+	if len(marks) != count {
+		return nil, cmp.Or(lines.Err(), fmt.Errorf("%d entries instead of %d", len(marks), count))
+	}
+	return marks, lines.Err()
+}
+
+func decodeMark(line string) (checkpointKey, int64, error) {
+	fields := strings.Fields(line)
+	if len(fields) != 3 {
+		return checkpointKey{}, 0, fmt.Errorf("not a topic, a partition and an offset: %q", line)
+	}
+	partition, perr := strconv.ParseInt(fields[1], 10, 32)
+	mark, oerr := strconv.ParseInt(fields[2], 10, 64)
+	if err := errors.Join(perr, oerr); err != nil {
+		return checkpointKey{}, 0, fmt.Errorf("not a topic, a partition and an offset: %q", line)
+	}
+	return checkpointKey{fields[0], int32(partition)}, mark, nil
+}

@@ -1,0 +1,83 @@
+package replica
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
+)
+
+// deletedSuffix marks a directory that is on its way out; wal.RemoveDeleted
+// removes it.
+const deletedSuffix = ".deleted"
+
+// prepareDirectory makes the data directory ready for the first image, once: it
+// reads the high watermarks of the last run, and removes the directories of
+// partitions that were deleted or moved away while this broker was down.
+func (m *Manager) prepareDirectory(assigned map[partitionKey]assignment) error {
+	if m.marks != nil {
+		return nil
+	}
+	if err := os.MkdirAll(m.cfg.DataDir, 0o750); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	marks, err := readCheckpoint(m.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	if err := m.removeStrays(assigned); err != nil {
+		return err
+	}
+	m.marks = marks
+	return nil
+}
+
+// removeStrays removes partitions on disk that the image does not give to this
+// broker. A topic that was created again has another id, so the directory of the
+// old one is a stray too. Directories without a topic id are not ours to judge.
+func (m *Manager) removeStrays(assigned map[partitionKey]assignment) error {
+	entries, err := os.ReadDir(m.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("list data directory: %w", err)
+	}
+	for _, e := range entries {
+		topic, partition, ok := parsePartitionDir(e.Name())
+		if !ok || !e.IsDir() {
+			continue
+		}
+		dir := filepath.Join(m.cfg.DataDir, e.Name())
+		id, ok, err := wal.ReadTopicID(dir)
+		if err != nil {
+			return fmt.Errorf("read topic id of %s: %w", dir, err)
+		}
+		if a, known := assigned[partitionKey{metadata.UUID(id), partition}]; !ok || known && a.topic.Name == topic {
+			continue
+		}
+		m.log.Info("removing a partition that was deleted or moved away", "topic", topic, "partition", partition, "topic_id", metadata.UUID(id))
+		gone := fmt.Sprintf("%s.%s%s", dir, metadata.UUID(id), deletedSuffix)
+		if err := os.Rename(dir, gone); err != nil {
+			return fmt.Errorf("remove stray partition: %w", err)
+		}
+	}
+	if err := wal.RemoveDeleted(m.cfg.DataDir); err != nil {
+		return fmt.Errorf("remove deleted partitions: %w", err)
+	}
+	return nil
+}
+
+// parsePartitionDir splits "orders-3". The topic may have dashes of its own.
+func parsePartitionDir(name string) (topic string, partition int32, ok bool) {
+	at := strings.LastIndexByte(name, '-')
+	if at <= 0 {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(name[at+1:], 10, 31)
+	if err != nil || name[at+1:] != strconv.FormatUint(n, 10) {
+		return "", 0, false
+	}
+	return name[:at], int32(n), true
+}

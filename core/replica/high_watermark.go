@@ -1,0 +1,65 @@
+package replica
+
+import (
+	"slices"
+	"time"
+)
+
+// advanceHighWatermark moves the leader's high watermark to the smallest durable
+// end of the ISR, and wakes who waits for it. It never goes back, and stays while
+// the ISR is smaller than min.insync.replicas.
+func (p *Partition) advanceHighWatermark(now time.Time) {
+	p.mu.Lock()
+	l := p.leadership.Load()
+	if l == nil || !l.mine || l.underMinISR() {
+		p.mu.Unlock()
+		return
+	}
+	mark := p.replicated(l, now)
+	moved := mark > p.highWatermark.Load()
+	if moved {
+		p.highWatermark.Store(mark)
+	}
+	p.mu.Unlock()
+	if moved {
+		p.marks.reached(mark)
+	}
+}
+
+// replicated is the offset up to which every member of the ISR has made the log
+// durable. Partition.mu is held.
+//
+// The ISR is the largest one that may be in force: a follower whose joining is
+// under way counts, because the controller may elect it before this broker
+// hears that it joined; one whose leaving is under way counts until it has left.
+// A follower that keeps up counts as well, or it could chase the mark for ever
+// without reaching it, which is what it has to do to join.
+func (p *Partition) replicated(l *leadership, now time.Time) int64 {
+	mark, end := p.wal.Durable(), p.wal.End()
+	for id, f := range p.followers {
+		if f.end >= mark {
+			continue
+		}
+		joining := p.change != nil && slices.Contains(p.change.isr, id)
+		if l.inISR(id) || joining || f.caughtUp(end, now, p.m.cfg.ReplicaLagTimeMax) && p.eligible(id, f) {
+			mark = f.end
+		}
+	}
+	return mark
+}
+
+// followMark takes a follower's high watermark from its leader, capped by what
+// this broker has itself. Partition.mu is held.
+func (p *Partition) followMark(leaders int64) (moved int64) {
+	mark := min(leaders, p.wal.Durable())
+	if mark <= p.highWatermark.Load() {
+		return -1
+	}
+	p.highWatermark.Store(mark)
+	return mark
+}
+
+// restoreMark takes the high watermark from a checkpoint, within what the log has.
+func (p *Partition) restoreMark(checkpointed int64) {
+	p.highWatermark.Store(max(p.wal.Start(), min(checkpointed, p.wal.Durable())))
+}

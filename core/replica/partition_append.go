@@ -1,0 +1,127 @@
+package replica
+
+import (
+	"context"
+
+	"github.com/quorate/quorate/core/wal"
+	"github.com/quorate/quorate/protocol"
+	"github.com/quorate/quorate/protocol/record"
+)
+
+// The acknowledgements that a producer may ask for, beside 0 for none.
+const (
+	AcksLeader int16 = 1
+	AcksAll    int16 = -1
+)
+
+// Append writes record batches as their leader, in the order of calls, and
+// returns before they are durable. batches is overwritten in place (base offsets,
+// leader epochs) and not kept.
+//
+// The error is a *protocol.Error: NOT_LEADER_OR_FOLLOWER; NOT_ENOUGH_REPLICAS if
+// acks is -1 and the ISR is below min.insync.replicas; what is wrong with the
+// batches (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD) or with their
+// producer's sequence; KAFKA_STORAGE_ERROR. Nothing was written then, except that
+// a storage error may have written a part.
+func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appended, error) {
+	l, err := p.leading(-1)
+	if err != nil {
+		return Appended{}, err
+	}
+	if opts.LeaderEpoch != nil && *opts.LeaderEpoch != l.epoch {
+		return Appended{}, p.notLeader()
+	}
+	if acks == AcksAll && l.underMinISR() {
+		return Appended{}, protocol.Errorf(protocol.NotEnoughReplicas, "%s has %d in-sync replicas, min.insync.replicas is %d", p, len(l.isr), l.minISR())
+	}
+	if err := validate(batches, l.settings, opts); err != nil {
+		return Appended{}, err
+	}
+	a, err := p.wal.AppendAsLeader(l.epoch, batches)
+	if err != nil {
+		return Appended{}, p.logError("append to", err)
+	}
+	p.ends.reached(a.End)
+	p.m.syncs.add(p)
+	return appended(a, l.epoch), nil
+}
+
+func appended(a wal.Appended, epoch int32) Appended {
+	return Appended{
+		First: a.First, Last: a.Last, End: a.Last + 1, LeaderEpoch: epoch,
+		LogStart: a.LogStart, MaxTimestamp: a.MaxTimestamp, Duplicate: a.Duplicate,
+	}
+}
+
+// validate checks what a client sent. Coordinators may append several batches,
+// and markers.
+func validate(batches []byte, s settings, opts AppendOptions) error {
+	err := record.Validate(batches, record.Limits{
+		MaxBatchBytes: s.maxMessageBytes,
+		SingleBatch:   !opts.Internal,
+		AllowControl:  opts.Internal,
+	})
+	if err != nil || opts.Internal {
+		return err
+	}
+	if record.Batch(batches).IsTransactional() {
+		return protocol.Errorf(protocol.InvalidTxnState, "transactions are not served by this version")
+	}
+	return nil
+}
+
+// AwaitAcks waits until an append is acknowledged: with acks=1 on this broker's
+// stable storage, with acks=-1 on the whole ISR's. The error is NOT_LEADER_OR_FOLLOWER
+// if leadership was lost meanwhile, NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT
+// when ctx ends, KAFKA_STORAGE_ERROR: with each of them the records may
+// still become committed.
+func (p *Partition) AwaitAcks(ctx context.Context, a Appended, acks int16) error {
+	on := &p.marks
+	switch acks {
+	case AcksAll:
+	case AcksLeader:
+		on = &p.syncs
+	default:
+		return nil
+	}
+	if done, err := p.acked(a, acks); done {
+		return err
+	}
+	c := make(chan struct{}, 1)
+	on.add(c, a.End)
+	defer on.remove(c)
+	for {
+		if done, err := p.acked(a, acks); done {
+			return err
+		}
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return protocol.Errorf(protocol.RequestTimedOut, "offset %d of %s was not acknowledged in time", a.Last, p)
+		}
+	}
+}
+
+// acked tells if waiting is over, and how it ended.
+//
+// It loads the offset before the leadership: an offset seen while the epoch of
+// the append was still in force can only have been reached by its records. The
+// other way round, records of a new leader could be taken for them.
+func (p *Partition) acked(a Appended, acks int16) (done bool, err error) {
+	reached := p.wal.Durable()
+	if acks == AcksAll {
+		reached = p.highWatermark.Load()
+	}
+	l, err := p.leading(-1)
+	switch {
+	case err != nil:
+		return true, err
+	case l.epoch != a.LeaderEpoch:
+		return true, p.notLeader()
+	case reached >= a.End:
+		return true, nil
+	case acks == AcksAll && l.underMinISR():
+		return true, protocol.Errorf(protocol.NotEnoughReplicasAfterAppend, "%s has %d in-sync replicas left, min.insync.replicas is %d", p, len(l.isr), l.minISR())
+	}
+	return false, nil
+}

@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/core/wal"
+)
+
+// syncer makes logs durable after appends, a bounded number at a time. A
+// partition that is appended to while it is synced gets another round, so one
+// fdatasync covers what came together, without a timer.
+//
+// The queue holds each partition once, so it is bounded by how many there are.
+type syncer struct {
+	mu    sync.Mutex
+	queue []*Partition
+	kick  chan struct{} // has a value after an add
+}
+
+func newSyncer() *syncer { return &syncer{kick: make(chan struct{}, 1)} }
+
+// add has the partition's log synced up to its end as of now, or later.
+func (s *syncer) add(p *Partition) {
+	p.dirty.Store(true)
+	if p.queued.CompareAndSwap(false, true) {
+		s.push(p)
+	}
+}
+
+func (s *syncer) push(p *Partition) {
+	s.mu.Lock()
+	s.queue = append(s.queue, p)
+	s.mu.Unlock()
+	wake(s.kick)
+}
+
+// pop returns the partition that waits for the longest, or nil. If there are more
+// it wakes another worker.
+func (s *syncer) pop() *Partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return nil
+	}
+	p := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if len(s.queue) > 0 {
+		wake(s.kick)
+	}
+	return p
+}
+
+// run starts the workers in g.
+func (s *syncer) run(ctx context.Context, g *errgroup.Group, workers int) {
+	for range workers {
+		g.Go(func() error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-s.kick:
+				}
+				for p := s.pop(); p != nil && ctx.Err() == nil; p = s.pop() {
+					s.sync(ctx, p)
+				}
+			}
+		})
+	}
+}
+
+// sync is one round for one partition.
+func (s *syncer) sync(ctx context.Context, p *Partition) {
+	p.dirty.Store(false)
+	p.syncLog(ctx)
+	if p.dirty.Load() {
+		s.push(p) // behind the others
+		return
+	}
+	p.queued.Store(false)
+	if p.dirty.Load() && p.queued.CompareAndSwap(false, true) {
+		s.push(p)
+	}
+}
+
+// syncLog makes everything up to the end durable and lets those know who wait.
+func (p *Partition) syncLog(ctx context.Context) {
+	if p.wal.Durable() < p.wal.End() {
+		err := p.wal.Sync(ctx, p.wal.End())
+		switch {
+		case err == nil:
+		case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
+			return
+		default:
+			p.fail(fmt.Errorf("sync %s: %w", p, err))
+			return
+		}
+	}
+	p.syncs.reached(p.wal.Durable())
+	p.advanceHighWatermark(time.Now())
+}
