@@ -100,3 +100,33 @@ func endOffset(ctx context.Context, client *kgo.Client, topic string, partition 
 	}
 	return o.Offset, o.Err
 }
+
+// Leaders returns "leader/epoch" of every partition of a topic, as the given
+// node knows them.
+func (c *Cluster) Leaders(ctx context.Context, via *Node, topic string) (map[int32]string, error) {
+	client, err := Client(via.Client)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	t, err := via.describe(ctx, client, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int32]string, len(t.Partitions))
+	for id, p := range t.Partitions {
+		out[id] = fmt.Sprintf("%d/%d", p.Leader, p.LeaderEpoch)
+	}
+	return out, nil
+}
+
+// Controller returns the id of the active controller, as the given node knows it.
+func (c *Cluster) Controller(ctx context.Context, via *Node) (int, error) {
+	client, err := Client(via.Client)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	meta, err := kadm.NewClient(client).BrokerMetadata(ctx)
+	return int(meta.Controller), err
+}
