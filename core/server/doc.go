@@ -7,6 +7,6 @@
 // must happen in order (an append) therefore happens in Handler.Begin, and what
 // waits (replication, a long poll) in the Answer that Begin returns.
 //
-// New checks the configuration, Listen binds, Run serves until its context ends
-// or Close is called. All methods of Server may be called concurrently.
+// New checks the configuration, Listen binds, Run serves until its context ends.
+// All methods of Server may be called concurrently.
 package server

@@ -54,7 +54,7 @@ type Request struct {
 }
 
 // Answer waits for and returns the response to a request. The connection's writer
-// calls it, in the order of the requests. A nil response sends nothing (acks=0);
+// calls it exactly once, in the order of the requests. A nil response sends nothing (acks=0);
 // an error is logged and closes the connection.
 //
 // ctx ends when the connection is gone or the server stops.

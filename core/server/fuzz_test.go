@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// FuzzConn throws bytes at a connection. It must end, without a panic, and give back
+// the memory that it took.
+func FuzzConn(f *testing.F) {
+	f.Add(request(1, &kmsg.MetadataRequest{}, 9))
+	f.Add(append(request(1, &kmsg.ApiVersionsRequest{}, 3), request(2, &kmsg.ProduceRequest{}, 9)...))
+	f.Add([]byte{0, 0, 0, 8, 0, 18, 0, 99, 0, 0, 0, 1})
+	cfg := DefaultConfig()
+	cfg.DrainTimeout = time.Second
+	s, err := New(cfg, newFakeHandler(), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		ours, theirs := net.Pipe()
+		go func() { // reads what comes until the end
+			for buffer := make([]byte, 4096); ; {
+				if _, err := theirs.Read(buffer); err != nil {
+					return
+				}
+			}
+		}()
+		go func() {
+			_, _ = theirs.Write(in) //nolint:errcheck // the server may have hung up
+			closeSocket(theirs)
+		}()
+		c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPort{})
+		c.serve(context.Background())
+		if !s.memory[Client].TryAcquire(cfg.RequestMemory) {
+			t.Fatal("memory was not given back")
+		}
+		s.memory[Client].Release(cfg.RequestMemory)
+	})
+}

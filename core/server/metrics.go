@@ -1,0 +1,82 @@
+package server
+
+import (
+	"errors"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// metrics is what the server counts. Its labels are bounded: names of listeners, of
+// requests that the handler takes, and of error codes.
+type metrics struct {
+	connections   *prometheus.GaugeVec
+	accepted      *prometheus.CounterVec
+	refused       *prometheus.CounterVec
+	requests      *prometheus.CounterVec
+	requestBytes  *prometheus.CounterVec
+	responseBytes *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+}
+
+// newMetrics registers the metrics with reg; nil leaves them unregistered.
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "quorate_connections", Help: "Open connections.",
+		}, []string{"listener"}),
+		accepted:      counter("quorate_connections_accepted_total", "Connections accepted.", "listener"),
+		refused:       counter("quorate_connections_refused_total", "Connections closed at once because of a limit.", "listener", "reason"),
+		requests:      counter("quorate_requests_total", "Requests answered, by the error code of the whole answer.", "api", "error"),
+		requestBytes:  counter("quorate_request_bytes_total", "Bytes of requests.", "api"),
+		responseBytes: counter("quorate_response_bytes_total", "Bytes of responses.", "api"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "quorate_request_duration_seconds",
+			Help:    "From the last byte of a request to the last byte of its response.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14), // 0.1 ms to 15 s
+		}, []string{"api"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.duration,
+	} {
+		errs = append(errs, reg.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+// done counts an exchange that is over.
+func (m *metrics) done(x *exchange, result string) {
+	m.requests.WithLabelValues(x.api, result).Inc()
+	m.duration.WithLabelValues(x.api).Observe(time.Since(x.arrived).Seconds())
+}
+
+// codeFields holds the index of the field ErrorCode in the struct of each type of
+// response that was seen, -1 if it has none.
+var codeFields sync.Map
+
+// topCode returns the error code of a whole response, zero if it has none.
+func topCode(resp kmsg.Response) int16 {
+	v := reflect.ValueOf(resp).Elem()
+	index, ok := codeFields.Load(v.Type())
+	if !ok {
+		index = -1
+		if f, has := v.Type().FieldByName("ErrorCode"); has && f.Type.Kind() == reflect.Int16 {
+			index = f.Index[0]
+		}
+		codeFields.Store(v.Type(), index)
+	}
+	if i := index.(int); i >= 0 {
+		return int16(v.Field(i).Int()) //nolint:gosec // its kind is int16
+	}
+	return 0
+}
