@@ -1,110 +1,225 @@
 package wal
 
 import (
-	"context"
-	"io"
+	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Log is one partition's log. See the package comment.
-type Log struct{}
+//
+// Locks: a sync round, and everything that takes something away from the log,
+// holds roundMu; what changes the end of the log holds mu. roundMu comes first.
+// Readers hold neither.
+type Log struct {
+	dir      string
+	fsys     FS
+	log      *slog.Logger
+	now      func() time.Time
+	maxBatch int // bytes
 
-// Appended is where the batches of an append are.
-type Appended struct {
-	First        int64 // offset of the first record
-	Last         int64 // offset of the last record
-	End          int64 // what Sync must be called with: the offset after Last
-	LogStart     int64 // first offset of the log
-	MaxTimestamp int64 // largest timestamp appended, milliseconds; with LogAppendTime the broker's
-	Duplicate    bool  // an idempotent producer sent it again: the offsets are those of the first time
+	mu        sync.Mutex
+	cfg       Config
+	fence     int32 // appends of an older leader epoch are refused
+	producers *producers
+	snapshots []int64 // offsets of the producer snapshots on disk, ascending
+	marked    bool    // the clean-shutdown marker is there
+
+	roundMu    sync.Mutex
+	checkpoint checkpoint
+	commits    commits
+
+	view     atomic.Pointer[view]
+	start    atomic.Int64
+	end      atomic.Int64
+	durable  atomic.Int64
+	epochs   epochCache
+	dirDirty atomic.Bool // a new segment's names are not yet on stable storage
+	closed   atomic.Bool
+	failure  atomic.Pointer[failure]
 }
 
-// Option changes how Open works.
-type Option func(*options)
+// view is the list of segments, ascending, never empty. It never changes: whoever
+// takes files away or shortens them publishes another one first.
+type view struct{ segments []*segment }
 
-type options struct{}
+func (v *view) active() *segment { return v.segments[len(v.segments)-1] }
 
-// WithTopicID makes Open write partition.metadata for a new log, and refuse a
-// directory of another topic id with ErrTopicID.
-func WithTopicID(id [16]byte) Option { return func(*options) {} }
-
-// Open opens or creates the log in dir.
-func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error) {
-	return &Log{}, nil
+// with returns the view and s behind it.
+func (v *view) with(s *segment) *view {
+	return &view{append(slices.Clip(v.segments), s)}
 }
 
-func (l *Log) AppendAsLeader(epoch int32, batches []byte) (Appended, error) { return Appended{}, nil }
-func (l *Log) AppendAsFollower(batches []byte) (Appended, error)            { return Appended{}, nil }
-func (l *Log) SetEpoch(epoch int32)                                         {}
-
-// StartEpoch is what a new leader calls: SetEpoch, and the epoch's start offset is End.
-func (l *Log) StartEpoch(epoch int32) error              { return nil }
-func (l *Log) Sync(ctx context.Context, end int64) error { return nil }
-func (l *Log) Durable() int64                            { return 0 }
-func (l *Log) End() int64                                { return 0 }
-func (l *Log) Start() int64                              { return 0 }
-
-func (l *Log) Read(from, upTo int64, maxBytes int, minOne bool) ([]byte, error) { return nil, nil }
-
-// AppendRead is Read into the caller's buffer.
-func (l *Log) AppendRead(dst []byte, from, upTo int64, maxBytes int, minOne bool) ([]byte, error) {
-	return dst, nil
+// covering is the index of the segment where offset lies if it is there.
+func (v *view) covering(offset int64) int {
+	i, found := slices.BinarySearchFunc(v.segments, offset, func(s *segment, o int64) int {
+		switch {
+		case s.base < o:
+			return -1
+		case s.base > o:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		i--
+	}
+	return max(i, 0)
 }
 
-func (l *Log) OffsetForTime(ts int64) (offset, timestamp int64, epoch int32, found bool, err error) {
-	return 0, 0, 0, false, nil
+// failure is the first error of the disk.
+type failure struct{ err error }
+
+// fail makes err final and returns it.
+func (l *Log) fail(doing string, err error) error {
+	f := &failure{fmt.Errorf("%w: %s: %w", ErrFailed, doing, err)}
+	if l.failure.CompareAndSwap(nil, f) {
+		l.log.Error("log has failed and takes no more writes", "dir", l.dir, "doing", doing, "error", err)
+	}
+	return l.failure.Load().err
 }
-func (l *Log) MaxTimestamp() (offset, timestamp int64, epoch int32, found bool, err error) {
-	return 0, 0, 0, false, nil
+
+// Err is nil, or why the log takes no more writes: ErrFailed or ErrClosed.
+func (l *Log) Err() error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	if f := l.failure.Load(); f != nil {
+		return f.err
+	}
+	return nil
 }
+
+// Start is the first offset that can be read.
+func (l *Log) Start() int64 { return l.start.Load() }
+
+// End is the offset that the next record gets.
+func (l *Log) End() int64 { return l.end.Load() }
+
+// Durable is the offset before which everything is on stable storage. It never
+// goes back, except by Truncate and Reset.
+func (l *Log) Durable() int64 { return l.durable.Load() }
+
+// Size is the size of all segments, in bytes.
+func (l *Log) Size() int64 {
+	var size int64
+	for _, s := range l.view.Load().segments {
+		size += s.size.Load()
+	}
+	return size
+}
+
+// SetEpoch refuses appends of leaders before epoch from now on: none that it
+// races with gets through. It never goes back.
+func (l *Log) SetEpoch(epoch int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fence = max(l.fence, epoch)
+}
+
+// StartEpoch is what a new leader calls before it appends: SetEpoch, and epoch
+// begins at End. The entry is durable before any record of the epoch is.
+func (l *Log) StartEpoch(epoch int32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if epoch < l.fence {
+		return fmt.Errorf("%w: %d, the log has seen %d", ErrFencedEpoch, epoch, l.fence)
+	}
+	l.fence = epoch
+	l.epochs.assign(epoch, l.end.Load())
+	return nil
+}
+
+// LatestEpoch is the newest leader epoch that began, or -1.
+func (l *Log) LatestEpoch() int32 { return l.epochs.latest() }
+
+// EpochAt is the leader epoch of the record at offset, or -1 if none is known.
+func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) }
+
+// EndOffsetForEpoch returns the largest epoch that is not above the one asked, and
+// the offset where the next epoch begins: End for the latest. An epoch below all
+// that are known is answered itself, with the first offset that has a known one.
+// ok is false if the epoch asked is above the latest. (KIP-101, KIP-279)
 func (l *Log) EndOffsetForEpoch(epoch int32) (largestEpoch int32, end int64, ok bool) {
-	return 0, 0, false
+	return l.epochs.endOf(epoch, l.end.Load())
 }
-func (l *Log) LatestEpoch() int32          { return -1 }
-func (l *Log) EpochAt(offset int64) int32  { return -1 }
-func (l *Log) Truncate(to int64) error     { return nil }
-func (l *Log) Reset(start int64) error     { return nil }
-func (l *Log) SetStart(offset int64) error { return nil }
-
-// RetentionPolicy says what Retain may delete.
-type RetentionPolicy struct {
-	MaxAge   time.Duration // older segments go; 0 or less: no limit. Kafka: retention.ms
-	MaxBytes int64         // oldest segments go while more remains; 0 or less: no limit. Kafka: retention.bytes
-	UpTo     int64         // nothing at or after this offset goes: the high watermark
-}
-
-func (l *Log) Retain(ctx context.Context, p RetentionPolicy) (deleted int, err error) { return 0, nil }
 
 // Producer is the state of one idempotent producer.
 type Producer struct {
 	ID               int64
 	Epoch            int16
-	LastSequence     int32
-	LastTimestamp    int64
-	CoordinatorEpoch int32
-	CurrentTxnFirst  int64
-	LastOffset       int64
+	LastSequence     int32 // -1 if it has written nothing in this epoch
+	LastOffset       int64 // of its last batch, or -1
+	LastTimestamp    int64 // of its last batch, milliseconds
+	CoordinatorEpoch int32 // -1
+	CurrentTxnFirst  int64 // first offset of its open transaction, or -1
 }
 
-func (l *Log) Producers() []Producer        { return nil }
-func (l *Log) Size() int64                  { return 0 }
-func (l *Log) Reconfigure(cfg Config) error { return nil }
-func (l *Log) Err() error                   { return nil }
-func (l *Log) Close() error                 { return nil }
-func (l *Log) Delete() error                { return nil }
-
-// ReadTopicID reads the topic id from dir's partition.metadata; ok is false if there is none.
-func ReadTopicID(dir string) (id [16]byte, ok bool, err error) { return id, false, nil }
-
-// RemoveDeleted removes what a Delete that a crash interrupted left in dataDir.
-func RemoveDeleted(dataDir string) error { return nil }
-
-// DumpOptions says what DumpDir prints.
-type DumpOptions struct {
-	Records bool // the records of each batch too
-	Verify  bool // check CRCs, indexes and continuity; the error says how many problems there are
+// Producers is the state of all producers that are remembered, by id.
+func (l *Log) Producers() []Producer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Producer, 0, len(l.producers.known))
+	for _, p := range l.producers.sorted() {
+		all = append(all, Producer{
+			ID: p.id, Epoch: p.epoch, LastSequence: p.lastSequence(), LastOffset: p.lastOffset(),
+			LastTimestamp: p.timestamp, CoordinatorEpoch: p.coordinatorEpoch, CurrentTxnFirst: p.txnFirst,
+		})
+	}
+	return all
 }
 
-// DumpDir prints the files of the log in dir.
-func DumpDir(w io.Writer, dir string, opts DumpOptions) error { return nil }
+// Reconfigure changes the config of an open log. MaxBatchBytes stays as opened.
+func (l *Log) Reconfigure(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("log config: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg = cfg
+	l.producers.max, l.producers.expiry = cfg.MaxProducers, cfg.ProducerExpiry
+	return nil
+}
+
+func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
+
+// saveCheckpoint makes c durable. The caller holds roundMu.
+func (l *Log) saveCheckpoint(c checkpoint) error {
+	if c == l.checkpoint {
+		return nil
+	}
+	if err := replaceFile(l.fsys, l.path(checkpointFile), c.encode()); err != nil {
+		return err
+	}
+	l.checkpoint = c
+	return nil
+}
+
+// saveEpochs makes the epochs durable if they are not. The caller holds roundMu.
+func (l *Log) saveEpochs() error {
+	if !l.epochs.dirty.Swap(false) {
+		return nil
+	}
+	return replaceFile(l.fsys, l.path(epochsFile), encodeEpochs(l.epochs.all()))
+}
+
+// unmark removes the clean-shutdown marker: the log changes. Its removal need not
+// be durable unless the log gets shorter. The caller holds mu.
+func (l *Log) unmark() error {
+	if !l.marked {
+		return nil
+	}
+	l.marked = false
+	return removeIfThere(l.fsys, l.path(cleanFile))
+}
+
+// isClosed tells if err came because files were closed meanwhile.
+func isClosed(err error) bool { return errors.Is(err, errFileClosed) }

@@ -2,10 +2,10 @@ package record
 
 import (
 	"bytes"
-	"github.com/klauspost/compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"github.com/klauspost/compress/gzip"
 	"io"
 	"sync"
 

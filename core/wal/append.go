@@ -1,0 +1,226 @@
+package wal
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/quorate/quorate/protocol"
+	"github.com/quorate/quorate/protocol/record"
+)
+
+// Appended is where the batches of an append are.
+type Appended struct {
+	First        int64 // offset of the first record
+	Last         int64 // offset of the last record
+	End          int64 // what Sync must be called with: the offset after Last
+	LogStart     int64 // first offset of the log
+	MaxTimestamp int64 // largest timestamp of the batches, milliseconds
+	Duplicate    bool  // an idempotent producer sent it again: the offsets are those of the first time
+}
+
+// AppendAsLeader gives the batches their offsets and writes them, in the epoch in
+// which the caller leads. It overwrites base offset and leader epoch in batches,
+// with LogAppendTime also the timestamp, and keeps none of it. The batches must
+// have passed record.Validate.
+//
+// Nothing is durable yet: see Sync. What a fetch may read at once.
+//
+// Errors: ErrFencedEpoch; *protocol.Error OUT_OF_ORDER_SEQUENCE_NUMBER,
+// INVALID_PRODUCER_EPOCH and INVALID_TXN_STATE, where nothing was written; ErrFailed.
+func (l *Log) AppendAsLeader(epoch int32, batches []byte) (Appended, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil {
+		return Appended{}, err
+	}
+	if epoch < l.fence {
+		return Appended{}, fmt.Errorf("%w: %d, the log has seen %d", ErrFencedEpoch, epoch, l.fence)
+	}
+	a, err := l.assign(epoch, batches)
+	if err != nil || a.Duplicate {
+		return a, err
+	}
+	l.fence = epoch
+	if err := l.write(batches); err != nil {
+		return Appended{}, err
+	}
+	return a, nil
+}
+
+// storable tells if recovery would take b for a batch.
+func (l *Log) storable(b record.Batch) error {
+	if b.Magic() != 2 || b.LastOffsetDelta() < 0 {
+		return protocol.Errorf(protocol.CorruptMessage, "record batch has magic %d and last offset delta %d", b.Magic(), b.LastOffsetDelta())
+	}
+	if len(b) > l.maxBatch {
+		return protocol.Errorf(protocol.MessageTooLarge, "record batch of %d bytes is larger than a log takes, %d", len(b), l.maxBatch)
+	}
+	return nil
+}
+
+// assign checks the batches against the producers' state and gives them their
+// place behind the end.
+func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
+	now := l.now()
+	a := Appended{First: l.end.Load(), End: l.end.Load(), LogStart: l.start.Load(), MaxTimestamp: record.NoTimestamp}
+	l.producers.begin()
+	for rest := batches; len(rest) > 0; {
+		var b record.Batch
+		var err error
+		if b, rest, err = record.Next(rest); err != nil {
+			return Appended{}, fmt.Errorf("append: %w", err)
+		}
+		if err := l.storable(b); err != nil {
+			return Appended{}, err
+		}
+		if b.HasProducerID() {
+			p := l.producers.find(b.ProducerID(), now)
+			if p != nil {
+				if d := p.duplicate(b); d != nil {
+					return Appended{First: d.firstOffset(), Last: d.lastOffset, End: d.lastOffset + 1,
+						LogStart: a.LogStart, MaxTimestamp: d.timestamp, Duplicate: true}, nil
+				}
+			}
+			if err := p.check(b); err != nil {
+				return Appended{}, err
+			}
+		}
+		b.SetBaseOffset(a.End)
+		b.SetLeaderEpoch(epoch)
+		if l.cfg.LogAppendTime {
+			b.SetLogAppendTime(now.UnixMilli())
+		}
+		if b.HasProducerID() {
+			l.producers.stage(b, a.End, now)
+		}
+		a.End = b.LastOffset() + 1
+		a.MaxTimestamp = max(a.MaxTimestamp, b.MaxTimestamp())
+	}
+	l.producers.begin() // write notes the batches again, once they are in the file
+	a.Last = a.End - 1
+	return a, nil
+}
+
+// AppendAsFollower writes batches as the leader has them. They must begin at End,
+// follow each other without a gap, have leader epochs that do not go back, and
+// have passed record.Validate. Producer state follows without being checked.
+//
+// Errors: ErrNotContiguous, ErrFencedEpoch, where nothing was written; ErrFailed.
+func (l *Log) AppendAsFollower(batches []byte) (Appended, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil {
+		return Appended{}, err
+	}
+	end := l.end.Load()
+	a := Appended{First: end, End: end, LogStart: l.start.Load(), MaxTimestamp: record.NoTimestamp}
+	epoch := l.epochs.latest()
+	for rest := batches; len(rest) > 0; {
+		var b record.Batch
+		var err error
+		if b, rest, err = record.Next(rest); err != nil {
+			return Appended{}, fmt.Errorf("append: %w", err)
+		}
+		if err := l.storable(b); err != nil {
+			return Appended{}, err
+		}
+		if b.BaseOffset() != a.End {
+			return Appended{}, fmt.Errorf("%w: batch of offsets %d to %d instead of %d", ErrNotContiguous, b.BaseOffset(), b.LastOffset(), a.End)
+		}
+		if b.LeaderEpoch() < epoch {
+			return Appended{}, fmt.Errorf("%w: batch at offset %d has %d after %d", ErrFencedEpoch, a.End, b.LeaderEpoch(), epoch)
+		}
+		epoch = b.LeaderEpoch()
+		a.End = b.LastOffset() + 1
+		a.MaxTimestamp = max(a.MaxTimestamp, b.MaxTimestamp())
+	}
+	a.Last = a.End - 1
+	if err := l.write(batches); err != nil {
+		return Appended{}, err
+	}
+	return a, nil
+}
+
+// write writes whole batches that have their place, in as few writes as the
+// segments allow, and publishes them.
+func (l *Log) write(batches []byte) error {
+	if err := l.unmark(); err != nil {
+		return l.fail("remove clean-shutdown marker", err)
+	}
+	for len(batches) > 0 {
+		if l.full(l.view.Load().active(), 0, batches) {
+			if err := l.roll(); err != nil {
+				return l.fail("roll segment", err)
+			}
+		}
+		n, err := l.writeRun(l.view.Load().active(), batches)
+		if err != nil {
+			return l.fail("append", err)
+		}
+		batches = batches[n:]
+	}
+	return nil
+}
+
+// full tells if the first of batches does not belong into s behind pending more bytes.
+func (l *Log) full(s *segment, pending int, batches []byte) bool {
+	size := s.size.Load() + int64(pending)
+	if size == 0 {
+		return false
+	}
+	b := record.Batch(batches)
+	return size+int64(b.Size()) > l.cfg.SegmentBytes ||
+		b.LastOffset()-s.base > math.MaxInt32 ||
+		pending == 0 && l.cfg.SegmentAge > 0 && l.now().Sub(s.born) >= l.cfg.SegmentAge
+}
+
+// writeRun writes as many of the batches as belong into s with one pwrite, at
+// least one, and returns their bytes.
+func (l *Log) writeRun(s *segment, batches []byte) (n int, err error) {
+	for n == 0 || n < len(batches) && !l.full(s, n, batches[n:]) {
+		n += record.Batch(batches[n:]).Size()
+	}
+	at := s.size.Load()
+	if _, err := s.file.WriteAt(batches[:n], at); err != nil {
+		return 0, err
+	}
+	now := l.now()
+	if s.born.IsZero() {
+		s.born = now
+	}
+	var end int64
+	for pos := 0; pos < n; {
+		b := record.Batch(batches[pos:])
+		if err := s.note(b, at+int64(pos), l.cfg.IndexIntervalBytes); err != nil {
+			return 0, err
+		}
+		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
+		l.producers.replay(b, now)
+		end = b.LastOffset() + 1
+		pos += b.Size()
+	}
+	s.size.Store(at + int64(n))
+	l.end.Store(end)
+	return n, nil
+}
+
+// roll seals the active segment and begins one at End. The caller holds mu.
+// Nothing is synced here: the next sync round does that, in order.
+func (l *Log) roll() error {
+	base := l.end.Load()
+	old := l.view.Load()
+	if err := old.active().flushIndexes(); err != nil {
+		return err
+	}
+	if err := l.takeSnapshot(base, false); err != nil {
+		return err
+	}
+	s, err := newSegment(l.fsys, l.dir, base, true)
+	if err != nil {
+		return err
+	}
+	l.dirDirty.Store(true) // before anybody can find s
+	l.view.Store(old.with(s))
+	l.log.Debug("rolled segment", "dir", l.dir, "base_offset", base)
+	return nil
+}

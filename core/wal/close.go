@@ -1,0 +1,104 @@
+package wal
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+)
+
+// Close makes everything durable, leaves a marker that spares the next Open the
+// scan, and closes the files. Of a log that has failed it only closes the files,
+// and returns why it failed. A second call does nothing.
+func (l *Log) Close() error {
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed.Load() {
+		return nil
+	}
+	err := l.seal()
+	l.closed.Store(true)
+	return errors.Join(err, l.closeFiles())
+}
+
+// seal leaves what a clean Open needs.
+func (l *Log) seal() error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if l.marked && !l.epochs.dirty.Load() {
+		return nil // nothing changed since Open
+	}
+	v := l.view.Load()
+	if err := l.dropStraySnapshots(v); err != nil {
+		return l.fail("close", err)
+	}
+	if err := l.syncLocked(); err != nil {
+		return err
+	}
+	if err := l.snapshotState(v); err != nil {
+		return l.fail("close", err)
+	}
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return l.fail("close", err)
+	}
+	m := cleanMarker{end: l.end.Load(), activeBase: v.active().base, activeSize: v.active().size.Load()}
+	if err := replaceFile(l.fsys, l.path(cleanFile), m.encode()); err != nil {
+		return l.fail("close", err)
+	}
+	return nil
+}
+
+func (l *Log) closeFiles() (err error) {
+	for _, s := range l.view.Load().segments {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+// Delete removes the log from disk and closes it. The directory gets another name
+// first, so that a crash on the way does not leave half a log: what it leaves
+// RemoveDeleted removes. Also a failed or closed log can be deleted.
+func (l *Log) Delete() error {
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	if !l.closed.Swap(true) {
+		err = l.closeFiles()
+	}
+	gone := l.dir + deletedSuffix
+	return errors.Join(err, l.fsys.RemoveAll(gone), l.deleteDir(gone))
+}
+
+func (l *Log) deleteDir(gone string) error {
+	if err := l.fsys.Rename(l.dir, gone); err != nil {
+		if isNotExist(err) {
+			return nil
+		}
+		return err
+	}
+	if err := l.fsys.SyncDir(filepath.Dir(l.dir)); err != nil {
+		return err
+	}
+	return l.fsys.RemoveAll(gone)
+}
+
+// RemoveDeleted removes what a Delete left in dataDir that a crash interrupted.
+// Call it before any log in dataDir is opened.
+func RemoveDeleted(dataDir string) error { return removeDeleted(osFS{}, dataDir) }
+
+func removeDeleted(fsys FS, dataDir string) error {
+	names, err := fsys.ReadDir(dataDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, deletedSuffix) {
+			err = errors.Join(err, fsys.RemoveAll(filepath.Join(dataDir, name)))
+		}
+	}
+	return err
+}

@@ -1,0 +1,268 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// Entry sizes in bytes. Both kinds begin with what they are searched by.
+const (
+	offsetEntrySize = 8  // relative offset uint32, position uint32
+	timeEntrySize   = 12 // timestamp int64, relative offset uint32
+)
+
+// tailEntries is how many entries an index keeps in memory before they go to the
+// file, in one write.
+const tailEntries = 512
+
+// index is a sparse index of a segment: sorted entries of a fixed size, the older
+// ones in the file, the newer ones in memory. One writer (the log's mutex);
+// readers lock nothing once the file is open.
+type index struct {
+	fsys  FS
+	name  string
+	width int
+	tail  atomic.Pointer[indexTail]
+
+	opening sync.Mutex // the first use of the file
+	file    atomic.Pointer[indexFile]
+}
+
+// indexFile makes the open file one pointer.
+type indexFile struct{ File }
+
+// indexTail is the end of an index. Its buffer never moves: entries behind n are
+// the writer's, those before it everybody's.
+type indexTail struct {
+	flushed int // entries in the file, before those of the tail
+	buf     []byte
+	n       atomic.Int32
+}
+
+func newIndex(fsys FS, name string, width, flushed int) *index {
+	x := &index{fsys: fsys, name: name, width: width}
+	x.tail.Store(&indexTail{flushed: flushed})
+	return x
+}
+
+// count is how many entries there are.
+func (x *index) count() int {
+	t := x.tail.Load()
+	return t.flushed + int(t.n.Load())
+}
+
+// open returns the file, opened at the first call.
+func (x *index) open() (File, error) {
+	if f := x.file.Load(); f != nil {
+		return f, nil
+	}
+	x.opening.Lock()
+	defer x.opening.Unlock()
+	if f := x.file.Load(); f != nil {
+		return f, nil
+	}
+	f, err := x.fsys.OpenFile(x.name, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	x.file.Store(&indexFile{f})
+	return f, nil
+}
+
+// append adds an entry, which must not be smaller than the last.
+func (x *index) append(entry []byte) error {
+	t := x.tail.Load()
+	n := int(t.n.Load())
+	if (n+1)*x.width > len(t.buf) {
+		if n >= tailEntries {
+			if err := x.flush(); err != nil {
+				return err
+			}
+			n = 0
+		}
+		t = x.grow(n)
+	}
+	copy(t.buf[n*x.width:], entry)
+	t.n.Store(int32(n + 1))
+	return nil
+}
+
+// grow publishes a tail with room for more than its n entries.
+func (x *index) grow(n int) *indexTail {
+	old := x.tail.Load()
+	t := &indexTail{flushed: old.flushed, buf: make([]byte, min(max(8, 2*n), tailEntries)*x.width)}
+	copy(t.buf, old.buf[:n*x.width])
+	t.n.Store(int32(n))
+	x.tail.Store(t)
+	return t
+}
+
+// flush writes the tail to the file, and creates that if there is none.
+func (x *index) flush() error {
+	f, err := x.open()
+	if err != nil {
+		return err
+	}
+	t := x.tail.Load()
+	n := int(t.n.Load())
+	if n == 0 {
+		return nil
+	}
+	if _, err := f.WriteAt(t.buf[:n*x.width], int64(t.flushed*x.width)); err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	x.tail.Store(&indexTail{flushed: t.flushed + n})
+	return nil
+}
+
+// sync makes what was flushed durable.
+func (x *index) sync() error {
+	f, err := x.open()
+	if err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// rewrite empties the file; entries that were appended before are forgotten.
+func (x *index) rewrite() error {
+	x.tail.Store(&indexTail{})
+	f, err := x.open()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(0)
+}
+
+// truncated returns an index of the first n entries. It shares nothing that
+// changes with x but the file, which the caller shortens with cut once nobody new
+// can find x.
+func (x *index) truncated(n int) *index {
+	t := x.tail.Load()
+	c := newIndex(x.fsys, x.name, x.width, min(n, t.flushed))
+	c.file.Store(x.file.Load())
+	if rest := n - t.flushed; rest > 0 {
+		tail := &indexTail{flushed: t.flushed, buf: make([]byte, max(8, rest)*x.width)}
+		copy(tail.buf, t.buf[:rest*x.width])
+		tail.n.Store(int32(rest))
+		c.tail.Store(tail)
+	}
+	return c
+}
+
+// cut shortens the file to the entries that were flushed.
+func (x *index) cut() error {
+	f, err := x.open()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(int64(x.tail.Load().flushed * x.width))
+}
+
+func (x *index) close() error {
+	if f := x.file.Load(); f != nil {
+		return f.Close()
+	}
+	return nil
+}
+
+// indexEntry is one entry of either kind; the other kind's fields are zero.
+type indexEntry struct {
+	timestamp int64
+	relative  uint32 // offset minus the segment's base
+	position  uint32 // bytes
+}
+
+func (x *index) decode(b []byte) indexEntry {
+	if x.width == timeEntrySize {
+		return indexEntry{timestamp: int64(binary.BigEndian.Uint64(b)), relative: binary.BigEndian.Uint32(b[8:])}
+	}
+	return indexEntry{relative: binary.BigEndian.Uint32(b), position: binary.BigEndian.Uint32(b[4:])}
+}
+
+var entryBuffers = sync.Pool{New: func() any { return new([timeEntrySize]byte) }}
+
+// entry reads the i-th entry as t, a tail of x, has it.
+func (x *index) entry(t *indexTail, i int) (indexEntry, error) {
+	if i >= t.flushed {
+		return x.decode(t.buf[(i-t.flushed)*x.width:]), nil
+	}
+	f, err := x.open()
+	if err != nil {
+		return indexEntry{}, err
+	}
+	b := entryBuffers.Get().(*[timeEntrySize]byte)
+	defer entryBuffers.Put(b)
+	if _, err := f.ReadAt(b[:x.width], int64(i*x.width)); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return indexEntry{}, fmt.Errorf("read index %s: %w", x.name, err)
+	}
+	return x.decode(b[:x.width]), nil
+}
+
+// search returns how many entries come before the first one for which after is true.
+func (x *index) search(after func(indexEntry) bool) (n int, err error) {
+	t := x.tail.Load()
+	n = sort.Search(t.flushed+int(t.n.Load()), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var e indexEntry
+		e, err = x.entry(t, i)
+		return err == nil && after(e)
+	})
+	return n, err
+}
+
+// last returns the last entry before the first one for which after is true; ok is
+// false if there is none.
+func (x *index) last(after func(indexEntry) bool) (e indexEntry, ok bool, err error) {
+	n, err := x.search(after)
+	if err != nil || n == 0 {
+		return e, false, err
+	}
+	e, err = x.entry(x.tail.Load(), n-1)
+	return e, err == nil, err
+}
+
+// lastEntry returns the last entry; ok is false if there is none.
+func (x *index) lastEntry() (e indexEntry, ok bool, err error) {
+	t := x.tail.Load()
+	n := t.flushed + int(t.n.Load())
+	if n == 0 {
+		return e, false, nil
+	}
+	e, err = x.entry(t, n-1)
+	return e, err == nil, err
+}
+
+// appendOffset adds an entry to an offset index.
+func (x *index) appendOffset(relative, position int64) error {
+	if relative < 0 || relative > math.MaxInt32 || position < 0 || position > math.MaxInt32 {
+		return fmt.Errorf("offset %d or position %d does not fit into an index", relative, position)
+	}
+	var e [offsetEntrySize]byte
+	binary.BigEndian.PutUint32(e[:], uint32(relative))
+	binary.BigEndian.PutUint32(e[4:], uint32(position))
+	return x.append(e[:])
+}
+
+// appendTime adds an entry to a time index.
+func (x *index) appendTime(timestamp, relative int64) error {
+	if relative < 0 || relative > math.MaxInt32 {
+		return fmt.Errorf("offset %d does not fit into an index", relative)
+	}
+	var e [timeEntrySize]byte
+	binary.BigEndian.PutUint64(e[:], uint64(timestamp))
+	binary.BigEndian.PutUint32(e[8:], uint32(relative))
+	return x.append(e[:])
+}

@@ -1,0 +1,105 @@
+package wal
+
+import (
+	"errors"
+	"slices"
+)
+
+// takeSnapshot writes the producers' state at offset, which is the end of what
+// they know. Without sync its CRC tells later if a crash tore it.
+func (l *Log) takeSnapshot(offset int64, sync bool) error {
+	if err := writeFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix), l.producers.encode(), sync); err != nil {
+		return err
+	}
+	if i, there := slices.BinarySearch(l.snapshots, offset); !there {
+		l.snapshots = slices.Insert(l.snapshots, i, offset)
+	}
+	return nil
+}
+
+// removeSnapshots removes those whose offset is to go.
+func (l *Log) removeSnapshots(goes func(offset int64) bool) (err error) {
+	l.snapshots = slices.DeleteFunc(l.snapshots, func(offset int64) bool {
+		if err != nil || !goes(offset) {
+			return false
+		}
+		err = removeIfThere(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
+		return err == nil
+	})
+	return err
+}
+
+// recoverProducers makes the producers' state that of the log up to end: from the
+// newest snapshot that can be read, and the batches after it. Snapshots beyond end
+// and unreadable ones go; each segment then has one at its base again.
+func (l *Log) recoverProducers(end int64) error {
+	if err := l.removeSnapshots(func(offset int64) bool { return offset > end }); err != nil {
+		return err
+	}
+	clear(l.producers.known)
+	segments := l.view.Load().segments
+	from := segments[0].base
+	for i := len(l.snapshots) - 1; i >= 0; i-- {
+		offset := l.snapshots[i]
+		b, err := readFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
+		if err != nil {
+			return err
+		}
+		if err := l.producers.load(b, l.now()); err == nil {
+			from = max(from, offset)
+			break
+		} else {
+			l.log.Warn("ignoring producer snapshot", "dir", l.dir, "offset", offset, "error", err)
+		}
+		if err := l.removeSnapshots(func(o int64) bool { return o == offset }); err != nil {
+			return err
+		}
+	}
+	for i, s := range segments {
+		next := end
+		if i < len(segments)-1 {
+			next = segments[i+1].base
+		}
+		if next <= from {
+			continue
+		}
+		if s.base > from && i > 0 {
+			if err := l.takeSnapshot(s.base, true); err != nil {
+				return err
+			}
+		}
+		if err := l.replayProducers(s, from); err != nil {
+			return s.corrupt(err)
+		}
+	}
+	return nil
+}
+
+// replayProducers notes the batches of s from offset from on.
+func (l *Log) replayProducers(s *segment, from int64) error {
+	sc := borrowScanner(s.file, 0, s.size.Load(), l.maxBatch)
+	defer sc.release()
+	now := l.now()
+	b, _, err := s.find(max(from, s.base), sc)
+	for ; b != nil && err == nil; b, _, err = sc.next() {
+		if b.BaseOffset() >= from {
+			l.producers.replay(b, now)
+		}
+	}
+	return err
+}
+
+// dropStraySnapshots removes those that a clean close left within a segment, and
+// those before the first segment.
+func (l *Log) dropStraySnapshots(v *view) error {
+	return l.removeSnapshots(func(offset int64) bool {
+		return !slices.ContainsFunc(v.segments, func(s *segment) bool { return s.base == offset })
+	})
+}
+
+// snapshotState flushes what a clean close has to leave: indexes and the
+// producers' state at the end, durable.
+func (l *Log) snapshotState(v *view) error {
+	s := v.active()
+	return errors.Join(s.flushIndexes(), s.offsets.sync(), s.times.sync(), l.takeSnapshot(l.end.Load(), true))
+}

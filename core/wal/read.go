@@ -1,0 +1,126 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/quorate/quorate/protocol/record"
+)
+
+// errFileClosed is what reading a segment says that was taken away meanwhile.
+var errFileClosed = fs.ErrClosed
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// joinClose closes c and returns both errors.
+func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }
+
+// Read returns whole batches, as they are on disk, beginning with the one that
+// holds offset from, of which it may be the middle. No batch begins at upTo or
+// later. Together they are at most maxBytes; with minOne the first comes even if
+// it is larger (KIP-74). The bytes are the caller's.
+//
+// Nothing to read, from = End included, is no error and no bytes. Errors:
+// ErrOffsetOutOfRange if from is before Start or after End, *CorruptError.
+func (l *Log) Read(from, upTo int64, maxBytes int, minOne bool) ([]byte, error) {
+	return l.AppendRead(nil, from, upTo, maxBytes, minOne)
+}
+
+// AppendRead is Read into the caller's buffer: it appends to dst, which grows if
+// it must. maxBytes does not count what dst has already.
+func (l *Log) AppendRead(dst []byte, from, upTo int64, maxBytes int, minOne bool) ([]byte, error) {
+	var b []byte
+	err := l.stable(func(v *view) (err error) {
+		end := l.end.Load()
+		if start := l.start.Load(); from < start || from > end {
+			return fmt.Errorf("%w: %d is not between %d and %d", ErrOffsetOutOfRange, from, start, end)
+		}
+		b, err = v.read(dst, from, min(upTo, end), maxBytes, minOne, l.maxBatch)
+		return err
+	})
+	if err != nil {
+		return dst, err
+	}
+	return b, nil
+}
+
+// stable calls f with the view, again if that changed meanwhile: what f read may
+// then have been taken away or overwritten under its hands.
+func (l *Log) stable(f func(v *view) error) error {
+	for {
+		if l.closed.Load() {
+			return ErrClosed
+		}
+		v := l.view.Load()
+		err := f(v)
+		if l.view.Load() == v {
+			if isClosed(err) && l.closed.Load() {
+				return ErrClosed
+			}
+			return err
+		}
+	}
+}
+
+// read appends batches of one segment to dst.
+func (v *view) read(dst []byte, from, upTo int64, maxBytes int, minOne bool, maxBatch int) ([]byte, error) {
+	if from >= upTo {
+		return dst, nil
+	}
+	for _, s := range v.segments[v.covering(from):] {
+		size := s.size.Load()
+		sc := borrowScanner(s.file, 0, size, maxBatch)
+		b, at, err := s.find(from, sc)
+		if err != nil {
+			sc.release()
+			return dst, s.corrupt(err)
+		}
+		if b == nil { // the segment ends before from
+			sc.release()
+			continue
+		}
+		base, first := b.BaseOffset(), b.Size()
+		sc.release()
+		if base >= upTo || first > maxBytes && !minOne {
+			return dst, nil
+		}
+		n := int(min(size-at, int64(max(first, maxBytes))))
+		return s.read(dst, at, n, upTo)
+	}
+	return dst, nil
+}
+
+// read appends the whole batches before upTo among the n bytes at position at.
+func (s *segment) read(dst []byte, at int64, n int, upTo int64) ([]byte, error) {
+	old := len(dst)
+	dst = slices.Grow(dst, n)[:old+n]
+	if m, err := s.file.ReadAt(dst[old:], at); m < n {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return dst[:old], fmt.Errorf("read %s: %w", s.name, err)
+	}
+	whole := old
+	for whole < len(dst) {
+		b, _, err := record.Next(dst[whole:])
+		if errors.Is(err, record.ErrShort) || err == nil && b.BaseOffset() >= upTo {
+			break
+		}
+		if err != nil {
+			return dst[:old], &CorruptError{File: s.name, Offset: at + int64(whole-old), Reason: err.Error()}
+		}
+		whole += len(b)
+	}
+	return dst[:whole], nil
+}
+
+// corrupt makes damage in s a *CorruptError.
+func (s *segment) corrupt(err error) error {
+	if d, ok := errors.AsType[*damage](err); ok {
+		return &CorruptError{File: s.name, Offset: d.pos, Reason: d.reason}
+	}
+	return err
+}

@@ -1,0 +1,209 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/quorate/quorate/protocol/record"
+)
+
+// segment is a part of the log: one .log file and its two indexes. The last one
+// of a log is active and grows; the others are sealed and never change.
+//
+// What is atomic may be read by anybody; the rest belongs to whoever the comment says.
+type segment struct {
+	base    int64 // first offset
+	name    string
+	file    File
+	offsets *index
+	times   *index
+
+	size    atomic.Int64 // bytes that are published
+	maxTime atomic.Int64 // largest timestamp, or record.NoTimestamp
+
+	// Under the log's mutex.
+	maxTimeOffset int64     // last offset of the batch that has maxTime
+	sinceIndex    int64     // bytes since the last entry of the offset index
+	born          time.Time // when the first batch came; zero while there is none
+
+	// The sync round's.
+	sealedSynced bool // sealed, and file and indexes are on stable storage
+	headSynced   bool // the producer snapshot at base is on stable storage
+}
+
+// newSegment creates the files' handles; create makes a new .log file.
+func newSegment(fsys FS, dir string, base int64, create bool) (*segment, error) {
+	flag := os.O_RDWR
+	if create {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	name := offsetName(dir, base, logSuffix)
+	f, err := fsys.OpenFile(name, flag)
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	s := &segment{
+		base: base, name: name, file: f,
+		offsets: newIndex(fsys, offsetName(dir, base, indexSuffix), offsetEntrySize, 0),
+		times:   newIndex(fsys, offsetName(dir, base, timeIndexSuffix), timeEntrySize, 0),
+	}
+	s.maxTime.Store(record.NoTimestamp)
+	return s, nil
+}
+
+// note records that batch b lies at position at: indexes and the largest timestamp.
+func (s *segment) note(b record.Batch, at int64, indexInterval int) error {
+	last := b.LastOffset()
+	if t := b.MaxTimestamp(); t > s.maxTime.Load() {
+		s.maxTimeOffset = last
+		s.maxTime.Store(t)
+	}
+	if s.sinceIndex > int64(indexInterval) {
+		if err := s.offsets.appendOffset(last-s.base, at); err != nil {
+			return err
+		}
+		if err := s.noteTime(); err != nil {
+			return err
+		}
+		s.sinceIndex = 0
+	}
+	s.sinceIndex += int64(b.Size())
+	return nil
+}
+
+// noteTime adds the largest timestamp to the time index, if it is not there yet.
+func (s *segment) noteTime() error {
+	t := s.maxTime.Load()
+	if t < 0 {
+		return nil
+	}
+	e, ok, err := s.times.lastEntry()
+	if err != nil || ok && e.timestamp >= t {
+		return err
+	}
+	return s.times.appendTime(t, s.maxTimeOffset-s.base)
+}
+
+// flushIndexes writes both indexes to their files; the time index then ends with
+// the largest timestamp.
+func (s *segment) flushIndexes() error {
+	if err := s.noteTime(); err != nil {
+		return err
+	}
+	return errors.Join(s.offsets.flush(), s.times.flush())
+}
+
+// sync makes a sealed segment durable.
+func (s *segment) sync() error {
+	return errors.Join(s.file.Sync(), s.offsets.sync(), s.times.sync())
+}
+
+func (s *segment) close() error {
+	return errors.Join(s.file.Close(), s.offsets.close(), s.times.close())
+}
+
+// find returns the batch with offset, or the first one after it: its header, valid
+// until the scanner moves, and its position. A nil batch
+// means that the segment ends before offset.
+func (s *segment) find(offset int64, sc *scanner) (batch record.Batch, at int64, err error) {
+	e, _, err := s.offsets.last(func(e indexEntry) bool { return s.base+int64(e.relative) > offset })
+	if err != nil {
+		return nil, 0, err
+	}
+	if sc.pos = int64(e.position); sc.pos > sc.limit {
+		sc.pos = 0 // an entry of an append that was not published when the limit was taken
+	}
+	for {
+		batch, at, err = sc.next()
+		if err != nil || batch == nil || batch.LastOffset() >= offset {
+			return batch, at, err
+		}
+	}
+}
+
+// truncated returns the segment as if it ended at position size, where offset end
+// would come next. It shares the files with s, which stay as they are until cut.
+func (s *segment) truncated(size, end int64) (*segment, error) {
+	beyond := func(e indexEntry) bool { return s.base+int64(e.relative) >= end }
+	offsets, err := s.offsets.search(beyond)
+	if err != nil {
+		return nil, err
+	}
+	times, err := s.times.search(beyond)
+	if err != nil {
+		return nil, err
+	}
+	c := &segment{
+		base: s.base, name: s.name, file: s.file, headSynced: s.headSynced, born: s.born,
+		offsets: s.offsets.truncated(offsets), times: s.times.truncated(times),
+	}
+	c.size.Store(size)
+	c.maxTime.Store(record.NoTimestamp)
+	return c, nil
+}
+
+// cut shortens the files to what the segment says, durably.
+func (s *segment) cut() error {
+	if err := errors.Join(s.file.Truncate(s.size.Load()), s.offsets.cut(), s.times.cut()); err != nil {
+		return err
+	}
+	return s.file.Sync()
+}
+
+// resume reads what lies behind the last index entries, so that appends can go
+// on: the largest timestamp, the bytes since the last entry, the age. It returns
+// the offset after the last batch.
+func (s *segment) resume(maxBatch int, now time.Time) (end int64, err error) {
+	e, _, err := s.offsets.lastEntry()
+	if err != nil {
+		return 0, err
+	}
+	t, ok, err := s.times.lastEntry()
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		s.maxTime.Store(t.timestamp)
+		s.maxTimeOffset = s.base + int64(t.relative)
+	}
+	sc := borrowScanner(s.file, int64(e.position), s.size.Load(), maxBatch)
+	defer sc.release()
+	end = s.base
+	for {
+		b, at, err := sc.next()
+		if err != nil {
+			return 0, err
+		}
+		if b == nil {
+			s.sinceIndex = sc.pos - int64(e.position)
+			break
+		}
+		end = b.LastOffset() + 1
+		if ts := b.MaxTimestamp(); ts > s.maxTime.Load() {
+			s.maxTimeOffset = b.LastOffset()
+			s.maxTime.Store(ts)
+		}
+		if at == 0 {
+			s.setBorn(b, now)
+		}
+	}
+	if s.born.IsZero() && s.size.Load() > 0 {
+		s.born = now
+		sc.pos = 0
+		if b, _, err := sc.next(); err == nil && b != nil {
+			s.setBorn(b, now)
+		}
+	}
+	return end, nil
+}
+
+// setBorn takes the age of a segment from its first batch.
+func (s *segment) setBorn(first record.Batch, now time.Time) {
+	s.born = now
+	if ts := first.MaxTimestamp(); ts >= 0 && ts < now.UnixMilli() {
+		s.born = time.UnixMilli(ts)
+	}
+}

@@ -1,0 +1,96 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/quorate/quorate/protocol/record"
+)
+
+// OffsetForTime returns the first record whose timestamp is ts (milliseconds) or
+// later, and its leader epoch. found is false if there is none. It decompresses
+// one batch, within record.DefaultDecompressLimits.
+func (l *Log) OffsetForTime(ts int64) (offset, timestamp int64, epoch int32, found bool, err error) {
+	err = l.stable(func(v *view) error {
+		offset, timestamp, epoch, found = -1, record.NoTimestamp, -1, false
+		for _, s := range v.segments {
+			if s.maxTime.Load() < ts {
+				continue
+			}
+			b, err := s.batchForTime(ts, l.start.Load(), l.end.Load(), l.maxBatch)
+			if err != nil {
+				return s.corrupt(err)
+			}
+			if b == nil {
+				continue
+			}
+			offset, timestamp, found, err = firstRecord(b, ts, l.start.Load())
+			epoch = b.LeaderEpoch()
+			if err != nil || found {
+				return err
+			}
+		}
+		return nil
+	})
+	return offset, timestamp, epoch, found, err
+}
+
+// MaxTimestamp returns the first record with the largest timestamp of the log.
+// found is false if no record has one.
+func (l *Log) MaxTimestamp() (offset, timestamp int64, epoch int32, found bool, err error) {
+	largest := record.NoTimestamp
+	for _, s := range l.view.Load().segments {
+		largest = max(largest, s.maxTime.Load())
+	}
+	if largest < 0 {
+		return -1, record.NoTimestamp, -1, false, nil
+	}
+	return l.OffsetForTime(largest)
+}
+
+// batchForTime returns the first batch between start and end whose largest
+// timestamp is ts or later, or nil.
+func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch, error) {
+	// Everything up to the last entry below ts is too old.
+	t, _, err := s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
+	if err != nil {
+		return nil, err
+	}
+	sc := borrowScanner(s.file, 0, s.size.Load(), maxBatch)
+	defer sc.release()
+	from := max(start, s.base+int64(t.relative))
+	b, at, err := s.find(from, sc)
+	for ; err == nil && b != nil; b, at, err = sc.next() {
+		if b.BaseOffset() >= end {
+			return nil, nil
+		}
+		if b.MaxTimestamp() < ts {
+			continue
+		}
+		whole := make([]byte, b.Size())
+		if _, err := io.ReadFull(io.NewSectionReader(s.file, at, int64(len(whole))), whole); err != nil {
+			return nil, fmt.Errorf("read %s: %w", s.name, err)
+		}
+		return whole, nil
+	}
+	return nil, err
+}
+
+// firstRecord returns the first record of b from offset start on with timestamp
+// ts or later.
+func firstRecord(b record.Batch, ts, start int64) (offset, timestamp int64, found bool, err error) {
+	for r, err := range b.Records(record.DefaultDecompressLimits()) {
+		if errors.Is(err, record.ErrMalformed) {
+			// A client made it so and its CRC is right: answer with the batch.
+			return max(b.BaseOffset(), start), b.MaxTimestamp(), true, nil
+		}
+		if err != nil {
+			return -1, record.NoTimestamp, false, err
+		}
+		if r.Timestamp >= ts && r.Offset >= start {
+			return r.Offset, r.Timestamp, true, nil
+		}
+	}
+	return -1, record.NoTimestamp, false, nil
+}

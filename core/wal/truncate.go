@@ -1,0 +1,167 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Truncate drops everything from offset to on, with the batch that holds to, and
+// every leader epoch that began there; producer state goes back too. It returns
+// when that is durable; End may then be below to. An offset at End or beyond only
+// drops epochs. Errors: ErrOffsetOutOfRange before Start, ErrFailed.
+func (l *Log) Truncate(to int64) error {
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if to < l.start.Load() {
+		return fmt.Errorf("%w: truncate to %d, the log starts at %d", ErrOffsetOutOfRange, to, l.start.Load())
+	}
+	if err := l.truncate(to); err != nil {
+		return l.fail("truncate", err)
+	}
+	return nil
+}
+
+func (l *Log) truncate(to int64) error {
+	if to >= l.end.Load() {
+		l.epochs.truncateEnd(to)
+		return l.saveEpochs()
+	}
+	old := l.view.Load()
+	i := old.covering(to)
+	active, end, err := l.cutAt(old.segments[i], to)
+	if err != nil {
+		return err
+	}
+	if err := l.beginShrink(checkpoint{start: min(l.checkpoint.start, end), recoveryPoint: min(l.checkpoint.recoveryPoint, active.base)}); err != nil {
+		return err
+	}
+	from := l.end.Load()
+	l.publishShrunk(&view{append(slices.Clone(old.segments[:i]), active)}, end)
+	if err := l.discard(old.segments[i+1:]); err != nil {
+		return err
+	}
+	if err := active.cut(); err != nil {
+		return err
+	}
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return err
+	}
+	l.epochs.truncateEnd(end)
+	if err := l.saveEpochs(); err != nil {
+		return err
+	}
+	l.log.Info("truncated log", "dir", l.dir, "from_offset", from, "to_offset", end)
+	return l.recoverProducers(end)
+}
+
+// cutAt returns s ending before the batch that holds to, and the offset of that end.
+func (l *Log) cutAt(s *segment, to int64) (cut *segment, end int64, err error) {
+	sc := borrowScanner(s.file, 0, s.size.Load(), l.maxBatch)
+	defer sc.release()
+	b, at, err := s.find(to, sc)
+	if err != nil {
+		return nil, 0, s.corrupt(err)
+	}
+	if b == nil {
+		return nil, 0, fmt.Errorf("no batch at offset %d in %s", to, s.name)
+	}
+	end = b.BaseOffset()
+	cut, err = s.truncated(at, end)
+	if err != nil {
+		return nil, 0, err
+	}
+	resumed, err := cut.resume(l.maxBatch, l.now())
+	if err == nil && at > 0 && resumed != end {
+		err = fmt.Errorf("batches before offset %d in %s end at %d", end, s.name, resumed)
+	}
+	return cut, end, err
+}
+
+// Reset drops everything and begins anew at offset start: a follower whose leader
+// has nothing older. It returns when that is durable.
+func (l *Log) Reset(start int64) error {
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if start < 0 {
+		return fmt.Errorf("%w: reset to %d", ErrOffsetOutOfRange, start)
+	}
+	if err := l.reset(start); err != nil {
+		return l.fail("reset", err)
+	}
+	return nil
+}
+
+func (l *Log) reset(start int64) error {
+	old := l.view.Load()
+	from := l.end.Load()
+	// Nothing can be said of what is durable until it is all gone: a crash on the
+	// way leaves a shorter log.
+	if err := l.beginShrink(checkpoint{start: l.checkpoint.start}); err != nil {
+		return err
+	}
+	if err := l.discard(old.segments); err != nil {
+		return err
+	}
+	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
+		return err
+	}
+	clear(l.producers.known)
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return err
+	}
+	l.epochs.publish(nil)
+	if err := errors.Join(l.saveEpochs(), l.saveCheckpoint(checkpoint{start: start, recoveryPoint: start})); err != nil {
+		return err
+	}
+	s, err := newSegment(l.fsys, l.dir, start, true)
+	if err != nil {
+		return err
+	}
+	s.headSynced = true
+	l.start.Store(start)
+	l.publishShrunk(&view{[]*segment{s}}, start)
+	l.durable.Store(start)
+	l.log.Info("reset log", "dir", l.dir, "from_offset", from, "start_offset", start)
+	return l.fsys.SyncDir(l.dir)
+}
+
+// beginShrink makes it durable that the log may get shorter, before it does.
+func (l *Log) beginShrink(c checkpoint) error {
+	if err := l.unmark(); err != nil {
+		return err
+	}
+	if err := l.fsys.SyncDir(l.dir); err != nil {
+		return err
+	}
+	return l.saveCheckpoint(c)
+}
+
+// publishShrunk publishes a view that ends earlier. Readers of the old one notice
+// that it is no longer there and begin again, so files are changed after this.
+func (l *Log) publishShrunk(v *view, end int64) {
+	l.view.Store(v)
+	l.end.Store(end)
+	l.durable.Store(min(l.durable.Load(), end))
+}
+
+// discard removes segments from the last to the first, so that a crash on the way
+// leaves no hole.
+func (l *Log) discard(segments []*segment) error {
+	for _, s := range slices.Backward(segments) {
+		if err := errors.Join(l.removeSegmentFiles(s.base), s.close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
