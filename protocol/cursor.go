@@ -46,7 +46,7 @@ func (c *cursor) int16() int16 {
 	if b == nil {
 		return 0
 	}
-	return int16(binary.BigEndian.Uint16(b)) //nolint:gosec // the wire's own reinterpretation
+	return int16(binary.BigEndian.Uint16(b))
 }
 
 func (c *cursor) int32() int32 {
@@ -54,7 +54,7 @@ func (c *cursor) int32() int32 {
 	if b == nil {
 		return 0
 	}
-	return int32(binary.BigEndian.Uint32(b)) //nolint:gosec // the wire's own reinterpretation
+	return int32(binary.BigEndian.Uint32(b))
 }
 
 // uvarint reads an unsigned varint of at most 32 bits.

@@ -33,15 +33,15 @@ func ReadRequestFrame(r io.Reader, admit Admit) ([]byte, error) {
 	if _, err := io.ReadFull(r, head[:4]); err != nil {
 		return nil, err
 	}
-	size := int32(binary.BigEndian.Uint32(head[:4])) //nolint:gosec // negative is refused below
+	size := int32(binary.BigEndian.Uint32(head[:4])) // negative is refused below
 	if size < requestPrefix {
 		return nil, fmt.Errorf("%w: a request of %d bytes", ErrMalformed, size)
 	}
 	if _, err := io.ReadFull(r, head[4:]); err != nil {
 		return nil, midFrame(err)
 	}
-	key := int16(binary.BigEndian.Uint16(head[4:6]))     //nolint:gosec // the wire's own reinterpretation
-	version := int16(binary.BigEndian.Uint16(head[6:8])) //nolint:gosec // the wire's own reinterpretation
+	key := int16(binary.BigEndian.Uint16(head[4:6]))    
+	version := int16(binary.BigEndian.Uint16(head[6:8]))
 	if err := admit(key, version, int(size)); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func ReadResponseFrame(r io.Reader, limit int) ([]byte, error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
-	size := int32(binary.BigEndian.Uint32(head[:])) //nolint:gosec // negative is refused below
+	size := int32(binary.BigEndian.Uint32(head[:])) // negative is refused below
 	if size < 4 || int(size) > limit {
 		return nil, fmt.Errorf("%w: a response of %d bytes, %d are allowed", ErrMalformed, size, limit)
 	}

@@ -79,7 +79,7 @@ func setTags(rng *rand.Rand, v reflect.Value) {
 // byte, so no honest request is refused and no array escapes it.
 func TestGuardFollowsEveryRequest(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	rng := rand.New(rand.NewPCG(1, 2)) // repeatable on purpose
 	eachRequest(func(req kmsg.Request) {
 		version := req.GetVersion()
 		for range 20 {
@@ -113,7 +113,7 @@ func allocated(f func()) int {
 
 // What kmsg allocates stays within what the guard measured.
 func TestGuardMeasuresWhatIsAllocated(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // repeatable on purpose
+	rng := rand.New(rand.NewPCG(3, 4)) // repeatable on purpose
 	eachRequest(func(req kmsg.Request) {
 		version := req.GetVersion()
 		populate(rng, reflect.ValueOf(req).Elem(), 0)

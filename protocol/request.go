@@ -118,13 +118,13 @@ func decode(into interface{ ReadFrom([]byte) error }, body []byte) (err error) {
 func AppendRequest(dst []byte, h RequestHeader, req kmsg.Request) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(req.Key()))        //nolint:gosec // the wire's own reinterpretation
-	dst = binary.BigEndian.AppendUint16(dst, uint16(req.GetVersion())) //nolint:gosec // the wire's own reinterpretation
-	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID))  //nolint:gosec // the wire's own reinterpretation
+	dst = binary.BigEndian.AppendUint16(dst, uint16(req.Key()))       
+	dst = binary.BigEndian.AppendUint16(dst, uint16(req.GetVersion()))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID)) 
 	if h.ClientID == nil {
 		dst = append(dst, 0xff, 0xff)
 	} else {
-		dst = binary.BigEndian.AppendUint16(dst, uint16(len(*h.ClientID))) //nolint:gosec // our own client ids are short
+		dst = binary.BigEndian.AppendUint16(dst, uint16(len(*h.ClientID))) // our own client ids are short
 		dst = append(dst, *h.ClientID...)
 	}
 	if req.IsFlexible() {
@@ -135,6 +135,6 @@ func AppendRequest(dst []byte, h RequestHeader, req kmsg.Request) []byte {
 
 // setLength writes the length of the frame that begins at start.
 func setLength(dst []byte, start int) []byte {
-	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4)) //nolint:gosec // frames are bounded far below
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4)) // frames are bounded far below
 	return dst
 }

@@ -58,7 +58,7 @@ func TestParseHeader(t *testing.T) {
 // ParseRequest, and comes out as the same bytes; so does its response.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // repeatable on purpose
+	rng := rand.New(rand.NewPCG(5, 6)) // repeatable on purpose
 	eachRequest(func(req kmsg.Request) {
 		version := req.GetVersion()
 		populate(rng, reflect.ValueOf(req).Elem(), 0)
@@ -120,7 +120,7 @@ func TestAPIVersionsResponseHeader(t *testing.T) {
 // FuzzParseRequest feeds frames of all keys. Nothing may panic or hang, and what is
 // decoded must be within the weight.
 func FuzzParseRequest(f *testing.F) {
-	rng := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // repeatable on purpose
+	rng := rand.New(rand.NewPCG(7, 8)) // repeatable on purpose
 	eachRequest(func(req kmsg.Request) {
 		version := req.GetVersion()
 		populate(rng, reflect.ValueOf(req).Elem(), 1)

@@ -14,7 +14,7 @@ import (
 func AppendResponse(dst []byte, h RequestHeader, resp kmsg.Response) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID)) //nolint:gosec // the wire's own reinterpretation
+	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID))
 	if flexibleResponseHeader(resp) {
 		dst = append(dst, 0) // no tags
 	}

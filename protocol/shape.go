@@ -36,17 +36,26 @@ func (s *shape) flat() bool { return s.kind == kindFixed }
 
 type shapeKey struct{ key, version int16 }
 
-// shapes holds the *shape of each shapeKey that was asked for.
-var shapes sync.Map
+// shapes holds the shapes that were asked for: one for each key and version, at most.
+var shapes = struct {
+	sync.RWMutex
+	known map[shapeKey]*shape
+}{known: make(map[shapeKey]*shape)}
 
-// shapeOf returns the shape of a request at the version that is set in it.
+// shapeOf returns the shape of a request at the version that is set in it, which
+// must be one that kmsg knows.
 func shapeOf(req kmsg.Request) *shape {
 	k := shapeKey{req.Key(), req.GetVersion()}
-	if s, ok := shapes.Load(k); ok {
-		return s.(*shape)
+	shapes.RLock()
+	s := shapes.known[k]
+	shapes.RUnlock()
+	if s == nil {
+		s = newProber(k.key, k.version).root()
+		shapes.Lock()
+		shapes.known[k] = s
+		shapes.Unlock()
 	}
-	s, _ := shapes.LoadOrStore(k, newProber(k.key, k.version).root())
-	return s.(*shape)
+	return s
 }
 
 // prober learns the shape of a request from kmsg's own encoder: kmsg's types tell

@@ -34,7 +34,7 @@ type Pool struct {
 
 	// ctx ends when the pool is closed; it bounds the dials, which outlive the
 	// request that caused them.
-	ctx    context.Context //nolint:containedctx // the lifetime of the pool itself
+	ctx    context.Context // the lifetime of the pool itself
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 

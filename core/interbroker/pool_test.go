@@ -88,13 +88,13 @@ func (p *peer) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
-		_ = c.Close() //nolint:errcheck // a test's end
+		_ = c.Close() // a test's end
 	}
 	p.conns = nil
 }
 
 func (p *peer) stop() {
-	_ = p.listener.Close() //nolint:errcheck // a test's end
+	_ = p.listener.Close() // a test's end
 	p.cut()
 }
 

@@ -33,7 +33,7 @@ func FuzzConn(f *testing.F) {
 			}
 		}()
 		go func() {
-			_, _ = theirs.Write(in) //nolint:errcheck // the server may have hung up
+			_, _ = theirs.Write(in) // the server may have hung up
 			closeSocket(theirs)
 		}()
 		c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPort{})

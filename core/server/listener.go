@@ -80,7 +80,7 @@ func (l *listener) admit(ctx context.Context, socket net.Conn, wg *sync.WaitGrou
 
 // closeSocket closes a socket whose peer is not owed an error.
 func closeSocket(socket net.Conn) {
-	_ = socket.Close() //nolint:errcheck // nobody could do anything about it
+	_ = socket.Close() // nobody could do anything about it
 }
 
 func remoteAddr(socket net.Conn) netip.AddrPort {

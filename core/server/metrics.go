@@ -62,21 +62,33 @@ func (m *metrics) done(x *exchange, result string) {
 
 // codeFields holds the index of the field ErrorCode in the struct of each type of
 // response that was seen, -1 if it has none.
-var codeFields sync.Map
+var codeFields = struct {
+	sync.RWMutex
+	index map[reflect.Type]int
+}{index: make(map[reflect.Type]int)}
 
 // topCode returns the error code of a whole response, zero if it has none.
 func topCode(resp kmsg.Response) int16 {
 	v := reflect.ValueOf(resp).Elem()
-	index, ok := codeFields.Load(v.Type())
-	if !ok {
-		index = -1
-		if f, has := v.Type().FieldByName("ErrorCode"); has && f.Type.Kind() == reflect.Int16 {
-			index = f.Index[0]
-		}
-		codeFields.Store(v.Type(), index)
-	}
-	if i := index.(int); i >= 0 {
-		return int16(v.Field(i).Int()) //nolint:gosec // its kind is int16
+	if i := codeField(v.Type()); i >= 0 {
+		return int16(v.Field(i).Int()) // its kind is int16
 	}
 	return 0
+}
+
+func codeField(t reflect.Type) int {
+	codeFields.RLock()
+	i, known := codeFields.index[t]
+	codeFields.RUnlock()
+	if known {
+		return i
+	}
+	i = -1
+	if f, ok := t.FieldByName("ErrorCode"); ok && f.Type.Kind() == reflect.Int16 {
+		i = f.Index[0]
+	}
+	codeFields.Lock()
+	codeFields.index[t] = i
+	codeFields.Unlock()
+	return i
 }

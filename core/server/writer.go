@@ -40,7 +40,7 @@ func (c *conn) abandon(ctx context.Context) {
 	cancel()
 	closeSocket(c.socket)
 	for x := range c.ring {
-		_, _ = x.answer(ended) //nolint:errcheck // nobody is there to hear it
+		_, _ = x.answer(ended) // nobody is there to hear it
 		c.finish(x)
 	}
 }
