@@ -40,7 +40,7 @@ func ReadRequestFrame(r io.Reader, admit Admit) ([]byte, error) {
 	if _, err := io.ReadFull(r, head[4:]); err != nil {
 		return nil, midFrame(err)
 	}
-	key := int16(binary.BigEndian.Uint16(head[4:6]))    
+	key := int16(binary.BigEndian.Uint16(head[4:6]))
 	version := int16(binary.BigEndian.Uint16(head[6:8]))
 	if err := admit(key, version, int(size)); err != nil {
 		return nil, err

@@ -118,9 +118,9 @@ func decode(into interface{ ReadFrom([]byte) error }, body []byte) (err error) {
 func AppendRequest(dst []byte, h RequestHeader, req kmsg.Request) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(req.Key()))       
+	dst = binary.BigEndian.AppendUint16(dst, uint16(req.Key()))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(req.GetVersion()))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID)) 
+	dst = binary.BigEndian.AppendUint32(dst, uint32(h.CorrelationID))
 	if h.ClientID == nil {
 		dst = append(dst, 0xff, 0xff)
 	} else {

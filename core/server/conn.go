@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -60,7 +61,7 @@ var errPeerGone = errors.New("the peer hung up")
 func (c *conn) serve(ctx context.Context) {
 	defer closeSocket(c.socket)
 	if err := c.handshake(ctx); err != nil {
-		c.complain("TLS handshake failed", nil, err)
+		c.complain(nil, fmt.Errorf("TLS handshake failed: %w", err))
 		return
 	}
 	c.in = bufio.NewReaderSize(c.socket, 16<<10)
@@ -109,17 +110,20 @@ func (c *conn) report(ctx context.Context, err error) {
 	if errors.Is(err, errPeerGone) || errors.Is(err, errIdle) || ctx.Err() != nil {
 		return
 	}
-	c.complain("connection closed", &c.session.ClientID, err)
+	c.complain(&c.session.ClientID, err)
 }
 
-// complain logs something that a peer did wrong. A peer that does it again and again
-// gets a line now and then.
-func (c *conn) complain(message string, clientID *string, err error) {
-	args := []any{"listener", c.session.Listener, "remote", c.session.Remote, "error", err}
-	if clientID != nil && *clientID != "" {
-		args = append(args, "client_id", *clientID)
+// complain logs why a connection is closed on a peer. A peer that earns it again and
+// again gets a line now and then.
+func (c *conn) complain(clientID *string, err error) {
+	log, ok := c.server.quiet.allow("closed on " + c.session.Remote.Addr().String())
+	if !ok {
+		return
 	}
-	c.server.quiet.warn(message, message+c.session.Remote.Addr().String(), args...)
+	if clientID != nil && *clientID != "" {
+		log = log.With("client_id", *clientID)
+	}
+	log.Warn("connection closed", "listener", c.session.Listener, "remote", c.session.Remote, "error", err)
 }
 
 // handshake does the TLS handshake, if the listener has one, and learns who it is.

@@ -38,7 +38,9 @@ func (l *listener) serve(ctx context.Context) error {
 			return fmt.Errorf("listener %q was closed: %w", l.cfg.Name, err)
 		default:
 			pause = min(max(2*pause, 5*time.Millisecond), acceptPauseMax)
-			l.server.quiet.warn("cannot accept connections", l.cfg.Name, "listener", l.cfg.Name, "error", err)
+			if log, ok := l.server.quiet.allow("accept on " + l.cfg.Name); ok {
+				log.Warn("cannot accept connections", "listener", l.cfg.Name, "error", err)
+			}
 			if !sleep(ctx, pause) {
 				return nil
 			}
@@ -64,7 +66,9 @@ func (l *listener) admit(ctx context.Context, socket net.Conn, wg *sync.WaitGrou
 	remote := remoteAddr(socket)
 	if reason := s.take(l.cfg.Kind, remote.Addr()); reason != "" {
 		s.metrics.refused.WithLabelValues(l.cfg.Name, reason).Inc()
-		s.quiet.warn("connection refused", reason+remote.Addr().String(), "listener", l.cfg.Name, "remote", remote, "reason", reason)
+		if log, ok := s.quiet.allow(reason + remote.Addr().String()); ok {
+			log.Warn("connection refused", "listener", l.cfg.Name, "remote", remote, "reason", reason)
+		}
 		closeSocket(socket)
 		return
 	}

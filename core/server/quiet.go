@@ -31,16 +31,14 @@ func newQuiet(log *slog.Logger) *quiet {
 	return &quiet{log: log, subjects: make(map[string]*silence)}
 }
 
-// warn logs a message, unless one about the same subject was logged within quietPeriod.
-func (q *quiet) warn(message, subject string, args ...any) {
+// allow returns the logger for a line about subject, or false if there was one within
+// quietPeriod.
+func (q *quiet) allow(subject string) (*slog.Logger, bool) {
 	dropped, ok := q.pass(subject, time.Now())
-	if !ok {
-		return
-	}
 	if dropped > 0 {
-		args = append(args, "suppressed", dropped)
+		return q.log.With("suppressed", dropped), ok
 	}
-	q.log.Warn(message, args...)
+	return q.log, ok
 }
 
 // pass says whether a line about subject may be written now, and how many were not

@@ -26,7 +26,7 @@ func (c *conn) write(ctx context.Context) {
 		c.finish(x)
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, errPeerGone) {
-				c.complain("connection closed while answering", x.header.ClientID, err)
+				c.complain(x.header.ClientID, err)
 			}
 			c.abandon(ctx)
 			return
