@@ -94,7 +94,9 @@ func hclogKeys(groups []string, a slog.Attr) slog.Attr {
 	}
 	switch a.Key {
 	case slog.TimeKey:
-		return slog.String("@timestamp", a.Value.Time().Format(hclogTime))
+		if a.Value.Kind() == slog.KindTime {
+			return slog.String("@timestamp", a.Value.Time().Format(hclogTime))
+		}
 	case slog.MessageKey:
 		a.Key = "@message"
 	case slog.LevelKey:

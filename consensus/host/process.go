@@ -1,0 +1,170 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/quorate/quorate/consensus/sdk"
+)
+
+// process is one life of a plugin's process, from its start to reap.
+type process struct {
+	cmd    *exec.Cmd
+	plugin *plugin.Client
+	conn   *grpc.ClientConn
+	exited <-chan struct{} // closed when the process has been waited for
+	death  *os.File        // the pipe's write end: the plugin ends when it is closed, also by the kernel
+	stderr *stderrLog
+}
+
+// startProcess starts the plugin and connects to it. After an error nothing of
+// it is left; an error that needs an operator is an *attemptError.
+func startProcess(spec Spec, log *slog.Logger) (*process, error) {
+	socketDir, err := prepareRunDir(spec.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := spec.command(socketDir, log)
+	if err != nil {
+		return nil, err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the pipe to the plugin: %w", err)
+	}
+	cmd.ExtraFiles = []*os.File{read}
+	p := &process{cmd: cmd, death: write, stderr: &stderrLog{log: log}}
+	p.plugin = plugin.NewClient(p.clientConfig(spec))
+	err = p.connect(spec)
+	_ = read.Close() // the child has its own; here it is of no use
+	if err != nil {
+		p.reap()
+		return nil, p.startFailure(spec, err)
+	}
+	return p, nil
+}
+
+func (p *process) clientConfig(spec Spec) *plugin.ClientConfig {
+	return &plugin.ClientConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion: sdk.ProtocolVersion, MagicCookieKey: sdk.CookieKey, MagicCookieValue: sdk.CookieValue,
+		},
+		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: dialedPlugin{}}},
+		Cmd:              p.cmd,
+		SecureConfig:     spec.secureConfig(),
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     spec.Supervision.StartTimeout,
+		Stderr:           p.stderr, // which is the adapter to slog; go-plugin's own log has nothing to add
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+	}
+}
+
+// connect does what go-plugin can: start, handshake, connection.
+func (p *process) connect(spec Spec) error {
+	if _, err := p.plugin.Start(); err != nil {
+		return err
+	}
+	// From here on go-plugin waits without a limit of its own.
+	watchdog := time.AfterFunc(spec.Supervision.StartTimeout, func() { _ = p.cmd.Process.Kill() })
+	defer watchdog.Stop()
+	rpc, err := p.plugin.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := rpc.Dispense(sdk.PluginName)
+	if err != nil {
+		return err
+	}
+	d, ok := raw.(dialed)
+	if !ok {
+		return fmt.Errorf("go-plugin returned a %T", raw)
+	}
+	p.conn, p.exited = d.conn, d.exited
+	return nil
+}
+
+// startFailure says in one sentence why the process did not come up.
+func (p *process) startFailure(spec Spec, err error) error {
+	if errors.Is(err, plugin.ErrChecksumsDoNotMatch) {
+		return spec.wrongChecksum()
+	}
+	if p.cmd.ProcessState == nil {
+		return fmt.Errorf("start the consensus plugin %s: %w", p.cmd.Path, err)
+	}
+	if tail := p.stderr.last(); len(tail) > 0 {
+		err = fmt.Errorf("it said: %s", tail[len(tail)-1])
+	}
+	return judge(fmt.Errorf("the consensus plugin %s ended during its start (%s): %w", spec.Name, p.cmd.ProcessState, err), p.exitCode())
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// exitCode returns the exit code once the process has been reaped; -1 if a
+// signal ended it.
+func (p *process) exitCode() int {
+	if p.cmd.ProcessState == nil {
+		return -1
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// hasExited waits up to wait for the process to end.
+func (p *process) hasExited(wait time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(wait):
+		return false
+	}
+}
+
+// kill ends the process by its pid. It never asks the plugin, which may hang.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only if it is gone
+	<-p.exited
+}
+
+// killHung makes the process dump its goroutines to stderr first, if it can.
+func (p *process) killHung(grace time.Duration) {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	if !p.hasExited(grace) {
+		p.kill()
+	}
+}
+
+// reap frees what belongs to a process that has ended, or that never came up.
+func (p *process) reap() {
+	p.plugin.Kill() // the process is gone: this only closes the connection
+	_ = p.death.Close()
+}
+
+// dialedPlugin is the host's half of a go-plugin plugin.
+type dialedPlugin struct{ plugin.NetRPCUnsupportedPlugin }
+
+// dialed is what a go-plugin client knows of a process that runs.
+type dialed struct {
+	conn   *grpc.ClientConn
+	exited <-chan struct{}
+}
+
+// GRPCClient implements plugin.GRPCPlugin. ctx ends when the process has.
+func (dialedPlugin) GRPCClient(ctx context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return dialed{conn: conn, exited: ctx.Done()}, nil
+}
+
+// GRPCServer implements plugin.GRPCPlugin; a host is never a plugin's server.
+func (dialedPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("not a plugin")
+}

@@ -1,0 +1,47 @@
+package host
+
+import (
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// The states of a backend's process, as Health reports them.
+const (
+	StateStarting = "starting"
+	StateRunning  = "running"
+	StateSlow     = "slow"    // a sync takes long; the disk is to blame, and a restart would not help
+	StateHung     = "hung"    // about to be killed
+	StateBackoff  = "backoff" // waits before the next start
+	StateFailed   = "failed"  // will not be started again
+	StateStopped  = "stopped"
+)
+
+// state is the health of a supervised process.
+type state struct {
+	mu     sync.Mutex
+	health consensus.Health
+}
+
+func (s *state) set(name string, pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.health.State != name || s.health.PID != pid {
+		s.health.State, s.health.PID, s.health.Since = name, pid, time.Now()
+	}
+}
+
+// ended notes why a process ended, and that the next one is a restart.
+func (s *state) ended(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.LastExit = why
+	s.health.Restarts++
+}
+
+func (s *state) get() consensus.Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health
+}
