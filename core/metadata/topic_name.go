@@ -1,30 +1,39 @@
 package metadata
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
-// MaxTopicName is the longest name a topic may have: with "-" and a partition it
-// is a directory's name.
-const MaxTopicName = 249
+// maxTopicName is how long a topic's name may be: with partition and suffix it
+// is the name of a directory.
+const maxTopicName = 249
 
-// ValidateTopicName tells what is wrong with a topic's name. The rule is Kafka's:
-// 1 to 249 of the characters a-z, A-Z, 0-9, ".", "_" and "-", and not "." or "..".
+// ValidateTopicName tells why a topic can not have this name, in Kafka's words.
 func ValidateTopicName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("the topic name is empty")
+		return errors.New("Topic name is invalid: the empty string is not allowed") //nolint:staticcheck // Kafka's sentence
 	case name == "." || name == "..":
-		return fmt.Errorf("topic name %q is not allowed: it is a directory's", name)
-	case len(name) > MaxTopicName:
-		return fmt.Errorf("the topic name has %d characters; %d are allowed", len(name), MaxTopicName)
+		return fmt.Errorf("Topic name is invalid: '%s' is not allowed", name) //nolint:staticcheck // Kafka's sentence
+	case len(name) > maxTopicName:
+		return fmt.Errorf("Topic name is invalid: the length of '%.40s...' is longer than the max allowed length %d", name, maxTopicName) //nolint:staticcheck // Kafka's sentence
 	}
-	for i := range len(name) {
-		if !legalInTopicName(name[i]) {
-			return fmt.Errorf("topic name %q has an illegal character at position %d; allowed are a-z, A-Z, 0-9, '.', '_' and '-'", name, i)
+	for _, r := range name {
+		if !legalInTopicName(r) {
+			return fmt.Errorf("Topic name is invalid: %q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name) //nolint:staticcheck // Kafka's sentence
 		}
 	}
 	return nil
 }
 
-func legalInTopicName(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
+func legalInTopicName(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
+}
+
+// TopicNamesCollide tells whether two names are one in metric names, where '.'
+// becomes '_'.
+func TopicNamesCollide(a, b string) bool {
+	return strings.ReplaceAll(a, ".", "_") == strings.ReplaceAll(b, ".", "_")
 }

@@ -1,0 +1,108 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/protocol"
+)
+
+// ClusterListener is the name under which a registration lists the listener for
+// brokers. No listener for clients may have it.
+const ClusterListener = "cluster"
+
+// registerBroker answers BrokerRegistration (key 62, KIP-631).
+//
+// Every registration begins fenced, with a new epoch. What the broker's former
+// process led is led by others in the same batch, or by nobody: if it comes back
+// to lead, that is a new leader epoch, even if it is the only replica. A process
+// that repeats its registration gets the same epoch again.
+func (r *round) registerBroker(req *kmsg.BrokerRegistrationRequest) decision {
+	resp := kmsg.NewPtrBrokerRegistrationResponse()
+	resp.BrokerEpoch = -1
+	rec, known, err := r.registration(req)
+	switch {
+	case err != nil:
+		resp.ErrorCode, _ = result(err)
+		r.t.c.log.Warn("registration refused", "broker", req.BrokerID, "error", err)
+		return decision{resp: resp}
+	case known:
+		resp.BrokerEpoch = rec.Epoch
+		return decision{resp: resp}
+	}
+	if err := r.commit(rec); err != nil {
+		resp.ErrorCode, _ = result(err)
+		return decision{resp: resp}
+	}
+	r.repairAll()
+	r.t.live.hear(rec.ID, r.now)
+	resp.BrokerEpoch = rec.Epoch
+	r.t.c.log.Info("broker registered", "broker", rec.ID, "epoch", rec.Epoch, "incarnation", rec.Incarnation.String())
+	return decision{resp: resp, visible: func(index uint64) { r.t.registered[rec.ID] = index }}
+}
+
+// registration returns the record of a registration, and whether it stands
+// already.
+func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.RegisterBrokerRecord, known bool, err error) {
+	rec = registrationRecord(req, r.delta.NextBrokerEpoch())
+	switch {
+	case req.ClusterID != r.cfg.ClusterID:
+		return rec, false, protocol.Errorf(protocol.InconsistentClusterID, "broker %d belongs to cluster %q, this is %q", req.BrokerID, req.ClusterID, r.cfg.ClusterID)
+	case req.BrokerID < 0 || rec.Incarnation == metadata.UUID{}:
+		return rec, false, protocol.Errorf(protocol.InvalidRegistration, "broker id %d, incarnation %s", req.BrokerID, rec.Incarnation)
+	}
+	b, ok := r.delta.Broker(rec.ID)
+	if !ok {
+		return rec, false, nil
+	}
+	if b.Incarnation == rec.Incarnation {
+		rec.Epoch = b.Epoch
+		known = b.Rack == rec.Rack && b.Cluster == rec.Cluster && slices.Equal(b.Listeners, rec.Listeners)
+		if !known {
+			rec.Epoch = r.delta.NextBrokerEpoch()
+		}
+		return rec, known, nil
+	}
+	if !b.Fenced && r.t.live.silence(b.ID, r.now) < r.cfg.ProbeAfter {
+		return rec, false, protocol.Errorf(protocol.DuplicateBrokerRegistration, "another process is broker %d and alive, incarnation %s", b.ID, b.Incarnation)
+	}
+	return rec, false, nil
+}
+
+func registrationRecord(req *kmsg.BrokerRegistrationRequest, epoch int64) metadata.RegisterBrokerRecord {
+	rec := metadata.RegisterBrokerRecord{ID: req.BrokerID, Epoch: epoch, Incarnation: req.IncarnationID, Fenced: true}
+	if req.Rack != nil {
+		rec.Rack = *req.Rack
+	}
+	for _, l := range req.Listeners {
+		e := metadata.Endpoint{Name: l.Name, Host: l.Host, Port: int32(l.Port), Security: securityName(l.SecurityProtocol)}
+		if l.Name == ClusterListener {
+			rec.Cluster = e
+			continue
+		}
+		rec.Listeners = append(rec.Listeners, e)
+	}
+	return rec
+}
+
+// Kafka's numbers of security protocols.
+const (
+	securityPlaintext int16 = 0
+	securitySSL       int16 = 1
+)
+
+func securityName(number int16) string {
+	if number == securitySSL {
+		return "SSL"
+	}
+	return "PLAINTEXT"
+}
+
+func securityNumber(name string) int16 {
+	if name == "SSL" {
+		return securitySSL
+	}
+	return securityPlaintext
+}
