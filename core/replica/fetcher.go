@@ -89,7 +89,7 @@ func (f *fetcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		positions, changes := f.prepare(ctx, time.Now())
 		if len(positions) == 0 {
-			f.rest(ctx, f.nextTry(time.Now()))
+			f.rest(ctx, f.nextTry(time.Now(), f.m.cfg.BackoffMax))
 			continue
 		}
 		resp, err := f.fetch(ctx, f.request(positions), changes)
@@ -127,9 +127,10 @@ func (f *fetcher) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// nextTry is how long until a paused partition may be fetched again.
-func (f *fetcher) nextTry(now time.Time) time.Duration {
-	next := f.m.cfg.BackoffMax
+// nextTry is how long until a paused partition may be fetched again, most if
+// there is none.
+func (f *fetcher) nextTry(now time.Time, most time.Duration) time.Duration {
+	next := most
 	for _, p := range f.pauses {
 		next = min(next, max(p.until.Sub(now), time.Millisecond))
 	}

@@ -21,7 +21,8 @@ func (f *fetcher) request(positions map[*Partition]position) *kmsg.FetchRequest 
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = fetchVersion
 	req.ReplicaState.ID, req.ReplicaState.Epoch = f.m.cfg.BrokerID, f.m.brokerEpoch()
-	req.MaxWaitMillis = int32(f.m.cfg.FetchMaxWait.Milliseconds())
+	// A partition that pauses must not have to wait for the others' long poll.
+	req.MaxWaitMillis = int32(f.nextTry(time.Now(), f.m.cfg.FetchMaxWait).Milliseconds())
 	req.MinBytes, req.MaxBytes = int32(f.m.cfg.FetchMinBytes), int32(f.m.cfg.FetchMaxBytes)
 	for _, p := range f.rotate(positions) {
 		last := len(req.Topics) - 1

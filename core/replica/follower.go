@@ -54,7 +54,7 @@ func (p *Partition) trackReplicas(l *leadership, now time.Time) {
 
 // fetched records that the follower asked for everything from offset on.
 func (f *follower) fetched(offset, leaderEnd, epoch int64, now time.Time) {
-	if epoch != f.epoch {
+	if f.end >= 0 && epoch != f.epoch {
 		f.lastCaughtUp = time.Time{} // another process: what the old one had may be gone
 	}
 	switch {

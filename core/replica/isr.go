@@ -50,21 +50,26 @@ func (p *Partition) proposeISR(now time.Time) {
 
 // wantedISR is the ISR with those who caught up, else without those who lag.
 // Partition.mu is held.
+//
+// To join it takes everything that is committed and that was there when this
+// leader began, and to keep pace. The high watermark alone would not do: it
+// stands still under min.insync.replicas, and a follower that was just removed
+// for being silent is still at it.
 func (p *Partition) wantedISR(l *leadership, now time.Time) []int32 {
-	joinAt := max(p.highWatermark.Load(), l.epochStart)
-	grown := slices.Clone(l.isr)
+	joinAt, end := max(p.highWatermark.Load(), l.epochStart), p.wal.End()
+	lags := func(f *follower) bool { return !f.caughtUp(end, now, p.m.cfg.ReplicaLagTimeMax) }
+	wanted := slices.Clone(l.isr)
 	for _, id := range l.replicas {
-		if f := p.followers[id]; f != nil && !l.inISR(id) && f.end >= joinAt && p.eligible(id, f) {
-			grown = append(grown, id)
+		if f := p.followers[id]; f != nil && !l.inISR(id) && f.end >= joinAt && !lags(f) && p.eligible(id, f) {
+			wanted = append(wanted, id)
 		}
 	}
-	if len(grown) > len(l.isr) {
-		return grown
+	if len(wanted) > len(l.isr) {
+		return wanted
 	}
-	end := p.wal.End()
-	return slices.DeleteFunc(grown, func(id int32) bool {
+	return slices.DeleteFunc(wanted, func(id int32) bool {
 		f := p.followers[id]
-		return f != nil && !f.caughtUp(end, now, p.m.cfg.ReplicaLagTimeMax)
+		return f != nil && lags(f)
 	})
 }
 
