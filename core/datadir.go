@@ -1,0 +1,125 @@
+package core
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity is whom a data directory belongs to.
+type Identity struct {
+	ClusterID string
+	NodeID    int32
+	Backend   string // that keeps the metadata log
+}
+
+// DataDir is a data directory that this process holds.
+type DataDir struct {
+	Path string
+	lock *os.File
+}
+
+// metaFile has Kafka's name and format, with one key of our own.
+const metaFile = "meta.properties"
+
+// OpenDataDir claims a data directory for this process and checks that it is
+// whose it should be; an empty one is stamped. The error is one sentence for the
+// operator: what is wrong, and the way out.
+func OpenDataDir(path string, id Identity) (*DataDir, error) {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", path, err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, ".lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", path, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another quorate process; stop that one, or set node/data_dir to another directory", path), lock.Close())
+	}
+	d := &DataDir{Path: path, lock: lock}
+	if err := d.identify(id); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close gives the directory up.
+func (d *DataDir) Close() error { return d.lock.Close() }
+
+func (d *DataDir) identify(id Identity) error {
+	file := filepath.Join(d.Path, metaFile)
+	found, err := readProperties(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.stamp(file, id)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	for _, p := range []struct{ key, want, setting, fix string }{
+		{"cluster.id", id.ClusterID, "cluster/id", "set it back, or start with an empty data directory"},
+		{"node.id", strconv.Itoa(int(id.NodeID)), "node/id", "set it back, or give this node a data directory of its own"},
+		{"quorate.backend", id.Backend, "consensus/backend", "set it back; a stopped cluster changes its backend by export and import, not by its config file"},
+	} {
+		if found[p.key] != p.want {
+			return fmt.Errorf("data directory %s belongs to %s %q, but %s is %q: %s", d.Path, p.key, found[p.key], p.setting, p.want, p.fix)
+		}
+	}
+	return nil
+}
+
+func (d *DataDir) stamp(file string, id Identity) error {
+	content := fmt.Sprintf("# Whose data this is. Changing it does not change the data.\nversion=1\ncluster.id=%s\nnode.id=%d\nquorate.backend=%s\n", id.ClusterID, id.NodeID, id.Backend)
+	if err := writeDurably(file, content); err != nil {
+		return fmt.Errorf("stamp data directory: %w", err)
+	}
+	return nil
+}
+
+// writeDurably makes a file appear whole or not at all.
+func writeDurably(path, content string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.WriteString(content); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func readProperties(path string) (map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := map[string]string{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		out[strings.TrimSpace(key)] = strings.TrimSpace(value)
+	}
+	return out, lines.Err()
+}

@@ -1,0 +1,90 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Run serves until ctx ends, then leaves the cluster in order: leaderships move
+// away, clients are let go, logs are closed. An error means that the broker
+// could not go on; its data is safe, but it must not be used further without a
+// restart.
+//
+// Listen comes first.
+func (b *Broker) Run(ctx context.Context) error {
+	// The rooms outlive ctx, so that there is a broker left to leave with.
+	rooms, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, rooms := errgroup.WithContext(rooms)
+	registration := b.registration.Load()
+	run := func(f func(context.Context) error) {
+		g.Go(func() error { return f(rooms) })
+	}
+	run(b.images.Run)
+	run(b.replicas.Run)
+	run(b.groups.Run)
+	run(b.controller.Run)
+	run(registration.Run)
+	if b.cluster != nil {
+		run(b.cluster.Run)
+	}
+	if b.admin != nil {
+		run(b.admin.Run)
+	}
+	clients, hangUp := context.WithCancel(rooms)
+	defer hangUp()
+	g.Go(func() error { return b.serveClients(clients) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			b.leave(rooms)
+			hangUp()
+			stop()
+		case <-rooms.Done():
+		}
+		return nil
+	})
+	err := g.Wait()
+	b.pool.Close()
+	return err
+}
+
+// serveClients takes connections once the controller has let this broker in:
+// before that it would answer from metadata that may be old.
+func (b *Broker) serveClients(ctx context.Context) error {
+	if !b.awaitEntry(ctx) {
+		return nil
+	}
+	for _, l := range b.cfg.Listeners {
+		b.log.Info("serving clients", "component", "broker", "listener", l.Name, "address", b.clients.Addr(l.Name).String())
+	}
+	return b.clients.Run(ctx)
+}
+
+func (b *Broker) awaitEntry(ctx context.Context) bool {
+	registration := b.registration.Load()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for registration.Fenced() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
+
+// leave has this broker's leaderships moved to others, if there are others.
+func (b *Broker) leave(ctx context.Context) {
+	if len(b.cfg.Peers) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.LeaveTimeout)
+	defer cancel()
+	if err := b.registration.Load().Leave(ctx); err != nil {
+		b.log.Warn("left without handing over", "component", "broker", "error", err)
+	}
+}
