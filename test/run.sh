@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Every test there is: unit tests with the race detector, clusters of real
+# processes, real clients. Called by `make test`.
+#
+# What the real clients need (kcat, a Java runtime, the Java client from Maven) is
+# installed if that is allowed; what cannot be is skipped, and said so at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+GO=${GO:-go}
+SOAK=${SOAK:-60s}
+skipped=()
+
+step() { printf '\n=== %s\n' "$*"; }
+
+# have_or_install PROGRAM DEBIAN-PACKAGE
+have_or_install() {
+  command -v "$1" >/dev/null && return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    step "installing $2"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } >/dev/null 2>&1 || true
+  fi
+  command -v "$1" >/dev/null || { skipped+=("$1 is missing: apt-get install $2"); return 1; }
+}
+
+step "what the real clients need"
+have_or_install kcat kcat || true
+have_or_install java default-jre-headless || true
+export QUORATE_JAVA_CLIENT=$PWD/test/compat/java/target/dependency
+if [ ! -d "$QUORATE_JAVA_CLIENT" ] && have_or_install mvn maven; then
+  mvn -q -B -f test/compat/java/pom.xml dependency:copy-dependencies -DoutputDirectory="$QUORATE_JAVA_CLIENT" \
+    || skipped+=("the Java client could not be fetched from Maven")
+fi
+
+step "build"
+$GO build -trimpath -o bin/quorate ./cmd/quorate
+export QUORATE_BINARY=$PWD/bin/quorate
+
+step "unit tests, with the race detector"
+$GO vet ./...
+$GO vet -tags integration ./test/...
+$GO test -race -timeout 15m ./...
+
+step "clusters of real processes"
+$GO test -count=1 -tags integration -timeout 30m ./test/cluster/...
+
+step "real clients"
+$GO test -count=1 -tags integration -timeout 20m ./test/compat/...
+
+step "soak, $SOAK on each backend"
+$GO test -count=1 -tags integration -timeout 60m -run TestSoak -v ./test/cluster/... -soak "$SOAK"
+
+if [ ${#skipped[@]} -gt 0 ]; then
+  printf '\n*** SKIPPED, and so not tested:\n'
+  printf '***   %s\n' "${skipped[@]}"
+fi
+printf '\nall tests passed\n'
