@@ -49,7 +49,7 @@ func (c *client) checkOptions(ds []consensus.Diagnostic) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", consensus.ErrInvalidArgument, strings.Join(problems, "; "))
+	return finalError(consensus.ExitConfig, "%w: %s", consensus.ErrInvalidArgument, strings.Join(problems, "; "))
 }
 
 // describe asks a backend what it is, and what it thinks of options.

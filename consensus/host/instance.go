@@ -88,7 +88,8 @@ func (i *instance) setSlow(slow bool) {
 // abort ends an instance that did not come up because of err. The plugin is
 // given time to say more by its exit code, if err sounds like last words.
 func (i *instance) abort(ctx context.Context, err error) *attemptError {
-	if codeOf(err) != exitFailure || errors.Is(err, consensus.ErrUnavailable) {
+	_, ours := errors.AsType[*attemptError](err)
+	if !ours && (codeOf(err) != exitFailure || errors.Is(err, consensus.ErrUnavailable)) {
 		i.proc.hasExited(exitWait)
 	}
 	i.cancelMonitor()

@@ -20,7 +20,7 @@ import (
 // and a host to be killed.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "plugin" && os.Args[2] == "serve" {
-		sdk.Serve(&fileBackend{})
+		sdk.Serve(&fileBackend{}, sdk.WithLockWait(50*time.Millisecond))
 	}
 	if len(os.Args) > 2 && os.Args[1] == "host" {
 		runHost(os.Args[2])

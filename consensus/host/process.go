@@ -19,12 +19,13 @@ import (
 
 // process is one life of a plugin's process, from its start to reap.
 type process struct {
-	cmd    *exec.Cmd
-	plugin *plugin.Client
-	conn   *grpc.ClientConn
-	exited <-chan struct{} // closed when the process has been waited for
-	death  *os.File        // the pipe's write end: the plugin ends when it is closed, also by the kernel
-	stderr *stderrLog
+	cmd     *exec.Cmd
+	plugin  *plugin.Client
+	conn    *grpc.ClientConn
+	sockets string          // the directory of its socket
+	exited  <-chan struct{} // closed when the process has been waited for
+	death   *os.File        // the pipe's write end: the plugin ends when it is closed, also by the kernel
+	stderr  *stderrLog
 }
 
 // startProcess starts the plugin and connects to it. After an error nothing of
@@ -43,7 +44,7 @@ func startProcess(spec Spec, log *slog.Logger) (*process, error) {
 		return nil, fmt.Errorf("make the pipe to the plugin: %w", err)
 	}
 	cmd.ExtraFiles = []*os.File{read}
-	p := &process{cmd: cmd, death: write, stderr: &stderrLog{log: log}}
+	p := &process{cmd: cmd, sockets: socketDir, death: write, stderr: &stderrLog{log: log}}
 	p.plugin = plugin.NewClient(p.clientConfig(spec))
 	err = p.connect(spec)
 	_ = read.Close() // the child has its own; here it is of no use
@@ -148,6 +149,7 @@ func (p *process) killHung(grace time.Duration) {
 func (p *process) reap() {
 	p.plugin.Kill() // the process is gone: this only closes the connection
 	_ = p.death.Close()
+	_ = removeSockets(p.sockets) // what is left is removed at the next start
 }
 
 // dialedPlugin is the host's half of a go-plugin plugin.

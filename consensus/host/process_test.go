@@ -183,6 +183,7 @@ func TestLaunchErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			_, err := Launch(t.Context(), tt.spec, discard())
 			exit, ok := errors.AsType[*ExitError](err)
 			if !ok || exit.Code != tt.code || !strings.Contains(exit.Reason, tt.want) {

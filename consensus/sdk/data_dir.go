@@ -23,8 +23,8 @@ const (
 	// metaFormat is the version of META.json and of the directory around it.
 	metaFormat = 1
 
-	lockWait  = 10 * time.Second // for a predecessor that is dying
-	lockRetry = 20 * time.Millisecond
+	defaultLockWait = 10 * time.Second // for a predecessor that is dying
+	lockRetry       = 20 * time.Millisecond
 )
 
 // meta is META.json: whose data the directory holds.
@@ -40,13 +40,13 @@ type dataDir struct {
 	lock *os.File // O_CLOEXEC: a grandchild must not keep the lock (trap: it would outlive us)
 }
 
-// openDataDir locks path, waiting up to lockWait, and checks or writes META.json.
+// openDataDir locks path, waiting up to wait, and checks or writes META.json.
 // An empty path gives nil: the backend keeps nothing on disk.
-func openDataDir(ctx context.Context, path string, want meta) (*dataDir, error) {
+func openDataDir(ctx context.Context, path string, wait time.Duration, want meta) (*dataDir, error) {
 	if path == "" {
 		return nil, nil
 	}
-	lock, err := lockDir(ctx, path, lockWait)
+	lock, err := lockDir(ctx, path, wait)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (s *Server) start(ctx context.Context, cfg consensus.StartConfig) error {
 				consensus.ErrUnsupported, s.description.Backend, consensuspb.Capability(c))
 		}
 	}
-	dir, err := openDataDir(ctx, cfg.DataDir, meta{
+	dir, err := openDataDir(ctx, cfg.DataDir, s.options.lockWait, meta{
 		Backend: s.description.Backend, Format: metaFormat, ClusterID: cfg.ClusterID, ReplicaID: cfg.ReplicaID,
 	})
 	if err != nil {

@@ -26,14 +26,15 @@ const (
 	lastAnswer = 100 * time.Millisecond
 )
 
-// Option changes how Serve works.
+// Option changes how a backend is served.
 type Option func(*options)
 
-type options struct{ server func(*Server) }
+type options struct{ lockWait time.Duration }
 
-// WithServer hands the server to f before it serves.
-func WithServer(f func(*Server)) Option {
-	return func(o *options) { o.server = f }
+// WithLockWait changes how long the lock on the data directory is waited for,
+// which is 10 s for a predecessor that is dying.
+func WithLockWait(d time.Duration) Option {
+	return func(o *options) { o.lockWait = d }
 }
 
 // Serve is a plugin's main. It never returns: the process exits with one of the
@@ -49,19 +50,12 @@ func serve(b consensus.Backend, opts []Option) int {
 			b.Describe().Backend)
 		return consensus.ExitConfig
 	}
-	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
 	ignoreSignals()
 	logs := newLogWriter(os.Stderr)
 	defer logs.flush(lastAnswer)
 	slog.SetDefault(slog.New(newLogHandler(logs, os.Getenv(LogLevelKey))))
 
-	s := NewServer(b)
-	if o.server != nil {
-		o.server(s)
-	}
+	s := NewServer(b, opts...)
 	gone := watchHost(s, os.Getenv(HostFDKey))
 	served := make(chan bool, 1)
 	go func() { served <- servePlugin(s, logs) }()

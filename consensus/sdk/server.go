@@ -28,6 +28,7 @@ const maxMessageBytes = 16 << 20
 type Server struct {
 	consensuspb.UnimplementedConsensusServer
 
+	options     options
 	backend     consensus.Backend
 	description consensus.Description
 	log         *slog.Logger
@@ -50,10 +51,15 @@ type Server struct {
 }
 
 // NewServer returns a server for b that logs to slog.Default().
-func NewServer(b consensus.Backend) *Server {
+func NewServer(b consensus.Backend, opts ...Option) *Server {
+	o := options{lockWait: defaultLockWait}
+	for _, opt := range opts {
+		opt(&o)
+	}
 	d := b.Describe()
 	d.Limits = completeLimits(d.Limits)
 	return &Server{
+		options:     o,
 		backend:     b,
 		description: d,
 		log:         slog.Default().With("backend", d.Backend),
