@@ -1,0 +1,340 @@
+package etcdraft
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// run is the group's loop: it turns when something is in the inbox and at every
+// tick. Whatever goes wrong in raft itself ends the process with the group's
+// name.
+func (g *group) run() {
+	defer g.abandonAll()
+	defer func() {
+		if p := recover(); p != nil {
+			err := fmt.Errorf("group %d: %v", g.id, p)
+			if _, expected := p.(raftPanic); !expected {
+				err = fmt.Errorf("%w\n%s", err, debug.Stack())
+			}
+			g.cancel()
+			g.backend.fatal.fatal(consensus.ExitBug, err)
+		}
+	}()
+	ticker := time.NewTicker(g.timing.tick)
+	defer ticker.Stop()
+	g.nextTick = time.Now().Add(g.timing.tick)
+	for {
+		g.turn(time.Now())
+		select {
+		case <-g.inbox.wake:
+		case <-ticker.C:
+		case <-g.ctx.Done():
+			return
+		}
+	}
+}
+
+// turn handles what has come, then lets time pass: a loop that stood still must
+// see its leader's messages before it misses them.
+func (g *group) turn(now time.Time) {
+	g.lastTurn.Store(now.UnixNano())
+	items := g.inbox.take()
+	for _, w := range items.written {
+		g.stepWritten(w)
+	}
+	for _, m := range items.messages {
+		g.stepMessage(m.m, now)
+		m.done()
+	}
+	for peer := range items.unreachable {
+		g.node.ReportUnreachable(peer)
+	}
+	for _, call := range items.calls {
+		call()
+	}
+	g.step(items.proposals)
+	g.reads.waiting = append(g.reads.waiting, items.reads...)
+	g.tick(now)
+	g.drain()
+	g.stepReads(now)
+	g.drain()
+	for _, s := range items.snapshots {
+		g.stepSnapshot(s)
+	}
+	g.publish()
+	if !now.Before(g.nextStatus) {
+		g.publishPeers()
+		g.nextStatus = now.Add(g.timing.heartbeat)
+	}
+	g.lastTurn.Store(time.Now().UnixNano())
+}
+
+// tick tells raft how much time has passed. After a pause it catches up by at
+// most a heartbeat interval: the others' messages may still be on their way.
+func (g *group) tick(now time.Time) {
+	for n := 0; !now.Before(g.nextTick); n++ {
+		if n == g.timing.heartbeatTicks {
+			g.nextTick = now.Add(g.timing.tick)
+			return
+		}
+		g.node.Tick()
+		g.nextTick = g.nextTick.Add(g.timing.tick)
+	}
+}
+
+// drain handles Readys until raft has nothing more to say.
+func (g *group) drain() {
+	for g.node.HasReady() {
+		g.handle(g.node.Ready())
+	}
+}
+
+// handle hands out a Ready: messages to peers may leave at once, those that
+// depend on a write are attached to it (AsyncStorageWrites), and so nothing here
+// waits.
+func (g *group) handle(rd raft.Ready) {
+	g.trackLog(rd)
+	g.pending.locate(rd.Entries)
+	var applied []*raftpb.Message
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			g.submit(m)
+		case raft.LocalApplyThread:
+			g.apply(m.GetEntries())
+			applied = append(applied, m.GetResponses()...)
+		default:
+			g.dispatch(m)
+		}
+	}
+	g.reads.finish(rd.ReadStates)
+	for _, m := range applied {
+		g.mustStep(m)
+	}
+}
+
+// trackLog follows the end of raft's log, to tell messages that cannot be.
+func (g *group) trackLog(rd raft.Ready) {
+	if n := len(rd.Entries); n > 0 {
+		g.lastIndex = rd.Entries[n-1].GetIndex()
+	} else if !raft.IsEmptySnap(rd.Snapshot) {
+		g.lastIndex = rd.Snapshot.GetMetadata().GetIndex()
+	}
+}
+
+// submit gives a MsgStorageAppend to the writer.
+func (g *group) submit(m *raftpb.Message) {
+	t := appendTask{g: g, m: m}
+	if state := hardState(m); state != nil {
+		t.newTerm = state.Term != g.handedOver.Term || state.Vote != g.handedOver.Vote
+		g.handedOver = *state
+	}
+	if want := m.GetSnapshot().GetMetadata(); want.GetIndex() != 0 {
+		if term, index := g.arrived(); index != want.GetIndex() || term != want.GetTerm() {
+			panic(fmt.Sprintf("raft installs snapshot %d/%d, received was %d/%d", want.GetTerm(), want.GetIndex(), term, index))
+		}
+		t.snapshot, g.arriving = g.arriving, nil
+	}
+	g.backend.writer.submit(t)
+}
+
+func (g *group) arrived() (term, index uint64) {
+	if g.arriving == nil || g.arriving.file == nil {
+		return 0, 0
+	}
+	return g.arriving.position()
+}
+
+// dispatch sends a message to another replica.
+func (g *group) dispatch(m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgSnap {
+		g.sendSnapshot(g.backend.transport.peer(m.GetTo()), m)
+		return
+	}
+	if m.GetType() == raftpb.MsgHeartbeat && len(m.GetContext()) == 8 {
+		if m.GetTerm() != g.readTerm {
+			g.readTerm, g.readCtx = m.GetTerm(), 0
+		}
+		g.readCtx = max(g.readCtx, binary.LittleEndian.Uint64(m.GetContext()))
+	}
+	g.send(m)
+}
+
+// stepMessage gives raft a peer's message, unless it is void or cannot be true:
+// raft would panic.
+func (g *group) stepMessage(m *raftpb.Message, now time.Time) {
+	status := g.node.BasicStatus()
+	if g.void(m, status) {
+		return
+	}
+	if why := g.impossible(m, status); why != "" {
+		if now.Sub(g.oddPeers) > 10*time.Second {
+			g.log.Error("ignored a message that cannot be: the sender, or this log, has lost entries", "peer", m.GetFrom(),
+				"type", m.GetType().String(), "reason", why)
+			g.oddPeers = now
+		}
+		return
+	}
+	// An error is for messages of replicas that are not in the group, and for
+	// proposals; neither matters here.
+	_ = g.node.Step(m)
+}
+
+// void tells whether m is about reads that this replica does not conduct: raft
+// would send a request on in the asker's name, and count any confirmation.
+func (g *group) void(m *raftpb.Message, status raft.BasicStatus) bool {
+	switch m.GetType() {
+	case raftpb.MsgReadIndex:
+		return g.readyAt(status) == 0
+	case raftpb.MsgHeartbeatResp:
+		return len(m.GetContext()) == 8 &&
+			(m.GetTerm() != g.readTerm || binary.LittleEndian.Uint64(m.GetContext()) > g.readCtx)
+	}
+	return false
+}
+
+// impossible tells why m cannot be true, or "".
+func (g *group) impossible(m *raftpb.Message, status raft.BasicStatus) string {
+	switch {
+	case m.GetTerm() < status.GetTerm(): // raft ignores it
+	case m.GetType() == raftpb.MsgAppResp && !m.GetReject() && m.GetIndex() > g.lastIndex &&
+		status.RaftState == raft.StateLeader:
+		return fmt.Sprintf("entry %d is acknowledged, the log ends at %d", m.GetIndex(), g.lastIndex)
+	case m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > g.lastIndex:
+		return fmt.Sprintf("entry %d is committed, the log ends at %d", m.GetCommit(), g.lastIndex)
+	}
+	return ""
+}
+
+// stepSnapshot gives raft a leader's snapshot whose content has been received.
+// Raft installs it in the same turn or not at all.
+func (g *group) stepSnapshot(s *receivedSnapshot) {
+	g.arriving = s
+	_, index := s.position()
+	if s.file != nil || index <= g.node.BasicStatus().GetCommit() {
+		g.mustStep(s.m)
+		g.drain()
+	}
+	if g.arriving != nil && g.arriving.file != nil {
+		if err := g.arriving.file.remove(); err != nil {
+			g.log.Warn("remove snapshot", "error", err)
+		}
+	}
+	g.arriving = nil
+}
+
+// stepWritten takes the writer's report.
+func (g *group) stepWritten(w written) {
+	g.durable = max(g.durable, w.term)
+	if w.snapshot != nil {
+		g.installed(w.snapshot)
+	}
+	for _, m := range w.responses {
+		g.mustStep(m)
+	}
+}
+
+// installed is called when a leader's snapshot is the newest one here, durably.
+func (g *group) installed(s *receivedSnapshot) {
+	_, index := s.position()
+	g.mu.Lock()
+	g.history = history{s.meta.Config}
+	g.mu.Unlock()
+	g.backend.learnMissing(s.meta.Config)
+	g.delivered.set(index)
+	g.afterSnapshot(index)
+	g.log.Info("installed a snapshot of the leader", "index", index, "bytes", s.meta.Size)
+}
+
+func (g *group) mustStep(m *raftpb.Message) {
+	if err := g.node.Step(m); err != nil {
+		g.log.Debug("step", "type", m.GetType().String(), "error", err)
+	}
+}
+
+// apply takes committed entries, which are durable here: configurations take
+// effect, proposals are answered, the host's readers are woken.
+func (g *group) apply(entries []*raftpb.Entry) {
+	status := g.node.BasicStatus()
+	var size int64
+	for _, e := range entries {
+		switch e.GetType() {
+		case raftpb.EntryConfChange:
+			cc := new(raftpb.ConfChange)
+			g.applyConfChange(e, cc, cc)
+		case raftpb.EntryConfChangeV2:
+			cc := new(raftpb.ConfChangeV2)
+			g.applyConfChange(e, cc, cc)
+		default:
+			g.pending.commit(e)
+		}
+		if status.RaftState == raft.StateLeader && g.readyTerm != status.GetTerm() && e.GetTerm() == status.GetTerm() {
+			g.readyTerm, g.readyIndex = e.GetTerm(), e.GetIndex()
+		}
+		size += int64(len(e.GetData()))
+	}
+	g.bytesSince.Add(size)
+	last := entries[len(entries)-1].GetIndex()
+	g.delivered.set(last)
+	g.askForSnapshot(last)
+}
+
+func (g *group) applyConfChange(e *raftpb.Entry, into proto.Message, cc raftpb.ConfChangeI) {
+	if err := proto.Unmarshal(e.GetData(), into); err != nil {
+		panic(fmt.Sprintf("configuration entry %d: %v", e.GetIndex(), err))
+	}
+	next := g.currentConfig()
+	if context := cc.AsV2().GetContext(); len(context) > 0 {
+		var m consensus.Member
+		if err := json.Unmarshal(context, &m); err != nil {
+			panic(fmt.Sprintf("configuration entry %d: %v", e.GetIndex(), err))
+		}
+		next = next.withMember(m)
+	}
+	next = next.with(e.GetIndex(), g.node.ApplyConfChange(cc))
+	g.mu.Lock()
+	g.history.add(next)
+	g.mu.Unlock()
+	g.backend.learn(next)
+}
+
+// abandonAll answers everybody who waits, when the loop ends.
+func (g *group) abandonAll() {
+	g.cancel()
+	g.pending.abandon(consensus.ErrShuttingDown)
+	g.reads.abandon(consensus.ErrShuttingDown)
+	g.failInbox()
+	last, _ := g.leadership.get()
+	g.leadership.set(consensus.Leadership{Term: last.Term, Role: consensus.Follower})
+	g.leadership.wake()
+	g.delivered.wake()
+	g.wanted.wake()
+}
+
+// failInbox refuses what came too late for the loop.
+func (g *group) failInbox() {
+	items := g.inbox.take()
+	for _, p := range items.proposals {
+		p.done(rejected(consensus.ErrShuttingDown))
+	}
+	for _, r := range items.reads {
+		r.done <- readResult{err: consensus.ErrShuttingDown}
+	}
+	for _, m := range items.messages {
+		m.done()
+	}
+	for _, s := range items.snapshots {
+		if s.file != nil {
+			_ = s.file.remove() // or the next start does
+		}
+	}
+}

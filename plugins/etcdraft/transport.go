@@ -1,0 +1,347 @@
+package etcdraft
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/peertls"
+)
+
+const (
+	dialTimeout  = 2 * time.Second // connection, TLS and hello
+	helloTimeout = 5 * time.Second
+	maxInbound   = 128 // connections
+)
+
+// transport connects this replica to the others: each dials the connections on
+// which it sends.
+type transport struct {
+	self    uint64
+	cluster string
+	queue   int
+	log     *slog.Logger
+	tls     atomic.Pointer[consensus.PeerTLS] // nil = plaintext
+	host    messageHost
+	refused atomic.Int64 // unix nanoseconds of the last refusal logged
+
+	listener net.Listener
+	ctx      context.Context // ends with stop
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
+
+	mu      sync.Mutex
+	peers   map[uint64]*peer
+	inbound map[net.Conn]uint64 // from whom; 0 before the hello
+}
+
+// messageHost is where the transport delivers.
+type messageHost interface {
+	// group returns an open group or nil.
+	group(id uint64) *group
+	// peerUnreachable is told of lost messages.
+	peerUnreachable(peer uint64)
+}
+
+func newTransport(cfg consensus.StartConfig, queue int, host messageHost, log *slog.Logger) (*transport, error) {
+	t := &transport{
+		self: cfg.ReplicaID, cluster: cfg.ClusterID, queue: queue, host: host, log: log,
+		peers: make(map[uint64]*peer), inbound: make(map[net.Conn]uint64),
+	}
+	if len(cfg.ClusterID) > maxHelloText {
+		return nil, fmt.Errorf("%w: cluster id of %d bytes", consensus.ErrInvalidArgument, len(cfg.ClusterID))
+	}
+	if cfg.Peer.TLS != nil {
+		if _, err := peertls.Server(cfg.Peer.TLS); err != nil {
+			return nil, fmt.Errorf("%w: %w", consensus.ErrInvalidArgument, err)
+		}
+		t.tls.Store(cfg.Peer.TLS)
+	}
+	listener, err := net.Listen("tcp", cfg.Peer.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for peers: %w", err)
+	}
+	t.listener = listener
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	return t, nil
+}
+
+func (t *transport) start() { t.workers.Go(t.accept) }
+
+func (t *transport) unreachable(peer uint64) { t.host.peerUnreachable(peer) }
+
+// peer returns the peer with this id, nil if no group knows it.
+func (t *transport) peer(id uint64) *peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.peers[id]
+}
+
+// setPeer makes a peer known and starts its sender, or changes its address for
+// the next connection.
+func (t *transport) setPeer(id uint64, address string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id == t.self || t.ctx.Err() != nil {
+		return
+	}
+	if p := t.peers[id]; p != nil {
+		p.address.Store(&address)
+		return
+	}
+	p := &peer{id: id, transport: t, queue: make(chan outgoing, t.queue)}
+	p.address.Store(&address)
+	t.peers[id] = p
+	t.workers.Go(func() { p.run(t.ctx) })
+}
+
+// dial connects to p and says hello.
+func (t *transport) dial(ctx context.Context, p *peer, kind connKind) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	address := *p.address.Load()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	secured, err := t.greet(ctx, conn, p.id, address, kind)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
+	}
+	return secured, nil
+}
+
+func (t *transport) greet(ctx context.Context, conn net.Conn, to uint64, address string, kind connKind) (net.Conn, error) {
+	if settings := t.tls.Load(); settings != nil {
+		cfg, err := peertls.Client(settings, address)
+		if err != nil {
+			return nil, err
+		}
+		secured := tls.Client(conn, cfg)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		if err := t.checkCertificate(secured, to); err != nil {
+			return nil, err
+		}
+		conn = secured
+	}
+	if err := writeHello(conn, hello{kind: kind, from: t.self, to: to, cluster: t.cluster}); err != nil {
+		return nil, err
+	}
+	return conn, readAnswer(conn, to)
+}
+
+// checkCertificate refuses a peer whose certificate is made out for replicas of
+// this cluster (replica-<id>.<cluster id>), but not for this one.
+func (t *transport) checkCertificate(conn *tls.Conn, replica uint64) error {
+	certificates := conn.ConnectionState().PeerCertificates
+	if len(certificates) == 0 {
+		return errors.New("the peer showed no certificate")
+	}
+	want, named := strings.ToLower(fmt.Sprintf("replica-%d.%s", replica, t.cluster)), false
+	for _, name := range certificates[0].DNSNames {
+		name = strings.ToLower(name)
+		if name == want {
+			return nil
+		}
+		named = named || strings.HasPrefix(name, "replica-")
+	}
+	if named {
+		return fmt.Errorf("the certificate is not replica %d's: %q", replica, certificates[0].DNSNames)
+	}
+	return nil
+}
+
+// accept takes connections until the listener is closed.
+func (t *transport) accept() {
+	for {
+		conn, err := t.listener.Accept()
+		if t.ctx.Err() != nil {
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+		if err != nil {
+			t.log.Warn("accept peer connection", "error", err)
+			pause(t.ctx, 50*time.Millisecond)
+			continue
+		}
+		if !t.admit(conn) {
+			_ = conn.Close()
+			continue
+		}
+		t.workers.Go(func() { t.serve(conn) })
+	}
+}
+
+func (t *transport) admit(conn net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.inbound) >= maxInbound || t.ctx.Err() != nil {
+		return false
+	}
+	t.inbound[conn] = consensus.NoLeader
+	return true
+}
+
+// serve owns one inbound connection.
+func (t *transport) serve(conn net.Conn) {
+	defer func() {
+		t.mu.Lock()
+		delete(t.inbound, conn)
+		t.mu.Unlock()
+		_ = conn.Close()
+	}()
+	h, secured, err := t.receiveHello(conn)
+	if err != nil {
+		t.logRefusal(conn, err)
+		return
+	}
+	if err := secured.SetDeadline(time.Time{}); err != nil {
+		return
+	}
+	if h.kind == snapshotConn {
+		t.serveSnapshot(secured, h.from)
+		return
+	}
+	t.replace(conn, h.from)
+	if err := t.receive(secured, h.from); err != nil && t.ctx.Err() == nil {
+		t.log.Debug("peer connection ended", "peer", h.from, "error", err)
+	}
+}
+
+// replace makes conn the one message connection of a peer: an older one is of a
+// life that the peer has left behind.
+func (t *transport) replace(conn net.Conn, from uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for other, id := range t.inbound {
+		if id == from {
+			_ = other.Close()
+		}
+	}
+	t.inbound[conn] = from
+}
+
+// logRefusal logs at most one refused connection a second.
+func (t *transport) logRefusal(conn net.Conn, err error) {
+	now, last := time.Now().UnixNano(), t.refused.Load()
+	if now-last > int64(time.Second) && t.refused.CompareAndSwap(last, now) && t.ctx.Err() == nil {
+		t.log.Warn("refused a peer connection", "remote", conn.RemoteAddr().String(), "error", err)
+	}
+}
+
+func (t *transport) receiveHello(conn net.Conn) (hello, net.Conn, error) {
+	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return hello{}, nil, err
+	}
+	var secured *tls.Conn
+	if settings := t.tls.Load(); settings != nil {
+		cfg, err := peertls.Server(settings)
+		if err != nil {
+			return hello{}, nil, err
+		}
+		secured = tls.Server(conn, cfg)
+		if err := secured.HandshakeContext(t.ctx); err != nil {
+			return hello{}, nil, err
+		}
+		conn = secured
+	}
+	h, err := readHello(conn)
+	if err != nil {
+		return hello{}, nil, err
+	}
+	refusal := t.checkHello(h)
+	if refusal == nil && secured != nil {
+		refusal = t.checkCertificate(secured, h.from)
+	}
+	if err := writeAnswer(conn, t.self, refusal); err != nil {
+		return hello{}, nil, err
+	}
+	return h, conn, refusal
+}
+
+func (t *transport) checkHello(h hello) error {
+	switch {
+	case h.cluster != t.cluster:
+		return fmt.Errorf("replica %d is of cluster %q, this is cluster %q", h.from, h.cluster, t.cluster)
+	case h.to != t.self:
+		return fmt.Errorf("replica %d looks for replica %d, this is replica %d", h.from, h.to, t.self)
+	case h.from == t.self || h.from == consensus.NoLeader:
+		return fmt.Errorf("replica id %d is not a peer's", h.from)
+	}
+	return nil
+}
+
+// receive reads messages and delivers them. A group that does not keep up holds
+// back this peer only.
+func (t *transport) receive(conn net.Conn, from uint64) error {
+	r := bufio.NewReaderSize(conn, 64<<10)
+	var buf []byte
+	for {
+		id, m, b, err := readFrame(r, buf)
+		if err != nil {
+			return err
+		}
+		if buf = b; cap(buf) > maxFlush {
+			buf = nil
+		}
+		if err := checkMessage(m, from, t.self); err != nil {
+			return err
+		}
+		if p := t.peer(from); p != nil {
+			p.lastSeen.Store(time.Now().UnixNano())
+		}
+		if g := t.host.group(id); g != nil {
+			if err := g.receive(t.ctx, from, m, len(b)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (t *transport) serveSnapshot(conn net.Conn, from uint64) {
+	c := &deadlineConn{conn, snapshotIdle}
+	id, s, err := readSnapshotHead(c, from, t.self)
+	if err == nil {
+		if g := t.host.group(id); g != nil {
+			err = g.receiveSnapshot(t.ctx, s, c)
+		} else {
+			err = consensus.ErrGroupNotFound
+		}
+	}
+	if err != nil {
+		t.log.Warn("receive snapshot", "peer", from, "error", err)
+	}
+	if err := writeAnswer(c, t.self, err); err != nil {
+		t.log.Debug("answer snapshot", "peer", from, "error", err)
+	}
+}
+
+// stop closes everything and waits for the goroutines.
+func (t *transport) stop() {
+	t.cancel()
+	_ = t.listener.Close()
+	t.mu.Lock()
+	for conn := range t.inbound {
+		_ = conn.Close()
+	}
+	t.mu.Unlock()
+	t.workers.Wait()
+}
