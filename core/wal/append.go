@@ -105,8 +105,29 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 // follow each other without a gap, have leader epochs that do not go back, and
 // have passed record.Validate. Producer state follows without being checked.
 //
+// One exception: a log without records takes a first batch of which End is the
+// middle, because a leader's start may be. Start is then the batch's base offset
+// until the caller moves it with SetStart.
+//
 // Errors: ErrNotContiguous, ErrFencedEpoch, where nothing was written; ErrFailed.
 func (l *Log) AppendAsFollower(batches []byte) (Appended, error) {
+	if first, _, err := record.Next(batches); err == nil && first != nil {
+		if err := l.beginWithin(first); err != nil {
+			return Appended{}, err
+		}
+	}
+	return l.appendAsFollower(batches)
+}
+
+// beginWithin lets an empty log begin at the base of b if its end is within b.
+func (l *Log) beginWithin(b record.Batch) error {
+	if end := l.end.Load(); b.BaseOffset() >= end || b.LastOffset() < end || l.Size() > 0 {
+		return nil
+	}
+	return l.Reset(b.BaseOffset())
+}
+
+func (l *Log) appendAsFollower(batches []byte) (Appended, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.Err(); err != nil {

@@ -26,22 +26,22 @@ func (c checkpoint) encode() []byte {
 	return fmt.Appendf(nil, "%d\nstart %d\nrecovery-point %d\n", checkpointVersion, c.start, c.recoveryPoint)
 }
 
-// readCheckpoint reads log-checkpoint; ok is false if there is none.
-func readCheckpoint(fsys FS, dir string) (c checkpoint, ok bool, err error) {
+// readCheckpoint reads log-checkpoint; without one everything begins at 0.
+func readCheckpoint(fsys FS, dir string) (c checkpoint, err error) {
 	name := filepath.Join(dir, checkpointFile)
 	b, err := readFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, false, nil
+		return c, nil
 	}
 	if err != nil {
-		return c, false, err
+		return c, err
 	}
 	version := -1
 	_, err = fmt.Sscanf(string(b), "%d\nstart %d\nrecovery-point %d\n", &version, &c.start, &c.recoveryPoint)
 	if err != nil || version != checkpointVersion || c.start < 0 || c.recoveryPoint < 0 {
-		return c, false, &CorruptError{File: name, Reason: "it is not a checkpoint of this version"}
+		return c, &CorruptError{File: name, Reason: "it is not a checkpoint of this version"}
 	}
-	return c, true, nil
+	return c, nil
 }
 
 // cleanMarker says how a log looked when it was closed. Open believes it only if

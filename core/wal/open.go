@@ -71,8 +71,7 @@ func (l *Log) open(topicID *[16]byte) error {
 	if err != nil {
 		return err
 	}
-	var found bool
-	if l.checkpoint, found, err = readCheckpoint(l.fsys, l.dir); err != nil {
+	if l.checkpoint, err = readCheckpoint(l.fsys, l.dir); err != nil {
 		return err
 	}
 	epochs, err := readEpochs(l.fsys, l.dir)
@@ -85,14 +84,11 @@ func (l *Log) open(topicID *[16]byte) error {
 	if len(bases) == 0 {
 		return l.create()
 	}
-	if bases, err = l.dropBelowStart(bases); err != nil {
-		return err
-	}
 	if bases[0] > l.checkpoint.start {
 		return &CorruptError{File: offsetName(l.dir, l.checkpoint.start, logSuffix),
 			Reason: fmt.Sprintf("records from offset %d on should be there, the first file begins at %d", l.checkpoint.start, bases[0])}
 	}
-	return l.recover(bases, found)
+	return l.recover(bases)
 }
 
 // checkTopicID compares the topic id with the directory's, or writes it.
@@ -149,18 +145,6 @@ func leftOver(name string, bases []int64) bool {
 		}
 	}
 	return false
-}
-
-// dropBelowStart removes segments that end at the start or before: a crash came
-// between moving the start and removing them. The last one stays in any case.
-func (l *Log) dropBelowStart(bases []int64) ([]int64, error) {
-	for len(bases) > 1 && bases[1] <= l.checkpoint.start {
-		if err := l.removeSegmentFiles(bases[0]); err != nil {
-			return nil, err
-		}
-		bases = bases[1:]
-	}
-	return bases, nil
 }
 
 // create makes the first segment of an empty log, which begins at its start.

@@ -33,7 +33,7 @@ func (l *Log) removeSnapshots(goes func(offset int64) bool) (err error) {
 // newest snapshot that can be read, and the batches after it. Snapshots beyond end
 // and unreadable ones go; each segment then has one at its base again.
 func (l *Log) recoverProducers(end int64) error {
-	if err := l.removeSnapshots(func(offset int64) bool { return offset > end }); err != nil {
+	if err := l.removeSnapshotsBeyond(end); err != nil {
 		return err
 	}
 	clear(l.producers.known)
@@ -73,6 +73,18 @@ func (l *Log) recoverProducers(end int64) error {
 		}
 	}
 	return nil
+}
+
+// removeSnapshotsBeyond removes, durably, the snapshots that know of more than
+// the log has: one that a crash brought back would be believed once the log has
+// grown past it.
+func (l *Log) removeSnapshotsBeyond(end int64) error {
+	before := len(l.snapshots)
+	err := l.removeSnapshots(func(offset int64) bool { return offset > end })
+	if err != nil || len(l.snapshots) == before {
+		return err
+	}
+	return l.fsys.SyncDir(l.dir)
 }
 
 // replayProducers notes the batches of s from offset from on.

@@ -9,7 +9,7 @@ import (
 // recover opens the segments that begin at bases and brings the log into a state
 // in which everything is consistent and durable. bases is not empty and covers
 // the start.
-func (l *Log) recover(bases []int64, checkpointed bool) (err error) {
+func (l *Log) recover(bases []int64) (err error) {
 	segments := make([]*segment, 0, len(bases))
 	defer func() {
 		if err != nil {
@@ -53,10 +53,16 @@ func (l *Log) recover(bases []int64, checkpointed bool) (err error) {
 	if err := l.recoverProducers(end); err != nil {
 		return err
 	}
-	if l.marked {
-		return nil
+	if !l.marked {
+		if err := l.settle(); err != nil {
+			return err
+		}
 	}
-	return l.settle()
+	// Only now: what lies before the start may have held the only trace of a
+	// producer, if the crash took the snapshot behind it.
+	err = l.removeBefore(l.start.Load())
+	segments = l.view.Load().segments
+	return err
 }
 
 // resumeAll opens segments that were closed cleanly: it looks at their ends only.

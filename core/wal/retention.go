@@ -120,7 +120,16 @@ func (l *Log) moveStart(offset int64) error {
 	if err := l.saveCheckpoint(c); err != nil {
 		return err
 	}
-	gone, err := l.dropBefore(c.start)
+	if err := l.removeBefore(c.start); err != nil {
+		return err
+	}
+	return l.fsys.SyncDir(l.dir)
+}
+
+// removeBefore makes start the log's, which is in the checkpoint already, and
+// removes the segments before it, the first one first.
+func (l *Log) removeBefore(start int64) error {
+	gone, err := l.dropBefore(start)
 	if err != nil {
 		return err
 	}
@@ -130,9 +139,9 @@ func (l *Log) moveStart(offset int64) error {
 		}
 	}
 	if len(gone) > 0 {
-		l.log.Info("deleted old segments", "dir", l.dir, "segments", len(gone), "start_offset", c.start)
+		l.log.Info("deleted old segments", "dir", l.dir, "segments", len(gone), "start_offset", start)
 	}
-	return l.fsys.SyncDir(l.dir)
+	return nil
 }
 
 // dropBefore publishes the new start and takes the segments before it out of the

@@ -8,8 +8,8 @@ import (
 
 // Truncate drops everything from offset to on, with the batch that holds to, and
 // every leader epoch that began there; producer state goes back too. It returns
-// when that is durable; End may then be below to. An offset at End or beyond only
-// drops epochs. Errors: ErrOffsetOutOfRange before Start, ErrFailed.
+// when that is durable; End may then be below to, and Start goes back to End if it
+// lay within that batch. An offset at End or beyond only drops epochs. Errors: ErrOffsetOutOfRange before Start, ErrFailed.
 func (l *Log) Truncate(to int64) error {
 	l.roundMu.Lock()
 	defer l.roundMu.Unlock()
@@ -38,7 +38,10 @@ func (l *Log) truncate(to int64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.beginShrink(checkpoint{start: min(l.checkpoint.start, end), recoveryPoint: min(l.checkpoint.recoveryPoint, active.base)}); err != nil {
+	if end < l.start.Load() {
+		return l.reset(end) // nothing that can be read remains
+	}
+	if err := l.beginShrink(checkpoint{start: l.checkpoint.start, recoveryPoint: min(l.checkpoint.recoveryPoint, active.base)}); err != nil {
 		return err
 	}
 	from := l.end.Load()
