@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -222,13 +223,11 @@ func without(ids []int32, id int32) []int32 {
 func (c *cluster) crash(id int32) {
 	n := c.nodes[id]
 	n.dead.Store(true) // nothing that it says from here on is heard
-	durable := map[string]int64{}
-	for _, p := range *n.m.partitions.Load() {
-		durable[p.String()] = p.wal.Durable()
-	}
 	c.restarts++
 	dir := fmt.Sprintf("%s/%d-%d", c.root, id, c.restarts)
-	copyCrashed(c.t, n.dir, dir, durable)
+	for _, p := range *n.m.partitions.Load() {
+		copyCrashed(c.t, p, fmt.Sprintf("%s/%s", dir, p))
+	}
 	n.stop()
 	if err := <-n.done; err != nil {
 		c.t.Errorf("broker %d: Run: %v", id, err)
@@ -236,21 +235,27 @@ func (c *cluster) crash(id int32) {
 	n.dir = dir
 }
 
-// copyCrashed copies a data directory without what was written at or after the
-// durable ends.
-func copyCrashed(t tester, from, to string, durable map[string]int64) {
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatalf("copy: %v", err)
-	}
-	for name, end := range durable {
-		segments, err := filesOf(to+"/"+name, ".log")
-		if err != nil {
-			t.Fatalf("list segments: %v", err)
+// copyCrashed copies a partition without what was written at or after its
+// durable end. Nothing is truncated meanwhile.
+func copyCrashed(t tester, p *Partition, to string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end := p.wal.Durable()
+	for err := os.CopyFS(to, os.DirFS(p.dir)); err != nil; err = os.CopyFS(to, os.DirFS(p.dir)) {
+		if !errors.Is(err, fs.ErrNotExist) { // a temporary file that was renamed
+			t.Fatalf("copy: %v", err)
 		}
-		for _, file := range segments {
-			if err := cutLog(file, end); err != nil {
-				t.Fatalf("cut %s: %v", file, err)
-			}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatalf("copy: %v", err)
+		}
+	}
+	segments, err := filesOf(to, ".log")
+	if err != nil {
+		t.Fatalf("list segments: %v", err)
+	}
+	for _, file := range segments {
+		if err := cutLog(file, end); err != nil {
+			t.Fatalf("cut %s: %v", file, err)
 		}
 	}
 }
