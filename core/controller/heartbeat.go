@@ -22,7 +22,7 @@ func (t *term) noteHeartbeat(req *kmsg.BrokerHeartbeatRequest, now time.Time) km
 	}
 	resp := kmsg.NewPtrBrokerHeartbeatResponse()
 	resp.SetVersion(req.Version)
-	resp.IsCaughtUp = true
+	resp.IsCaughtUp, resp.IsFenced = true, false
 	return resp
 }
 

@@ -26,7 +26,7 @@ func (r *round) registerBroker(req *kmsg.BrokerRegistrationRequest) decision {
 	switch {
 	case err != nil:
 		resp.ErrorCode, _ = result(err)
-		r.t.c.log.Warn("registration refused", "broker", req.BrokerID, "error", err)
+		r.t.c.log.Debug("registration refused", "broker", req.BrokerID, "error", err)
 		return decision{resp: resp}
 	case known:
 		resp.BrokerEpoch = rec.Epoch

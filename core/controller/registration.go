@@ -43,8 +43,9 @@ type Registration struct {
 	images     *metadata.Loader
 	log        *slog.Logger
 
-	epoch  atomic.Int64
-	fenced atomic.Bool
+	epoch   atomic.Int64
+	fenced  atomic.Bool
+	refused protocol.ErrorCode // of the last registration; Run's
 
 	leave     chan struct{} // closed by Leave
 	left      chan struct{} // closed when the controller lets this broker go
@@ -179,8 +180,13 @@ func (r *Registration) register(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("registration was answered with %T", resp)
 	}
-	if code := protocol.ErrorCode(answer.ErrorCode); code != protocol.None {
-		r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID)
+	code := protocol.ErrorCode(answer.ErrorCode)
+	refused := r.refused
+	r.refused = code
+	if code != protocol.None {
+		if code != refused { // once, not with every attempt
+			r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID)
+		}
 		return protocol.Errorf(code, "the controller refused broker %d of cluster %q", r.cfg.BrokerID, r.cfg.ClusterID)
 	}
 	r.epoch.Store(answer.BrokerEpoch)
