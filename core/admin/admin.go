@@ -90,7 +90,7 @@ func routes(cfg Config, g prometheus.Gatherer, checks []Check) http.Handler {
 func say(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text)) //nolint:errcheck // the reader is gone
+	_, _ = w.Write([]byte(text)) // the reader is gone
 }
 
 // Listen binds the address; the error says in one sentence why it cannot.
