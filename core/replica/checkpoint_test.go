@@ -1,0 +1,154 @@
+package replica
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/quorate/quorate/core/metadata"
+)
+
+func TestCheckpointRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	want := map[checkpointKey]int64{{"orders", 0}: 17, {"orders", 11}: 0, {"with-dashes.and_more", 2}: 1 << 40}
+	if err := writeCheckpoint(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readCheckpoint(dir)
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("read %v, %v; want %v", got, err, want)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+	if text := "0\n3\norders 0 17\norders 11 0\nwith-dashes.and_more 2 1099511627776\n"; err != nil || string(data) != text {
+		t.Errorf("file is %q, %v; want %q", data, err, text)
+	}
+}
+
+func TestDecodeCheckpoint(t *testing.T) {
+	tests := []struct {
+		name, text, wantErr string
+	}{
+		{name: "no entries", text: "0\n0\n"},
+		{name: "empty", wantErr: "version is missing"},
+		{name: "of a later version", text: "1\n0\n", wantErr: "version is 1"},
+		{name: "without a count", text: "0\n", wantErr: "number of entries is missing"},
+		{name: "cut short", text: "0\n2\norders 0 1\n", wantErr: "1 entries instead of 2"},
+		{name: "with a line that is none", text: "0\n1\norders 0\n", wantErr: "not a topic"},
+		{name: "with an offset that is none", text: "0\n1\norders 0 x\n", wantErr: "not a topic"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := decodeCheckpoint(strings.NewReader(tt.text))
+			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("error is %v, want %q", err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func FuzzDecodeCheckpoint(f *testing.F) {
+	f.Add("0\n1\norders 0 17\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		marks, err := decodeCheckpoint(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		again, err := decodeCheckpoint(strings.NewReader(string(encodeCheckpoint(marks))))
+		if err != nil || !maps.Equal(marks, again) {
+			t.Errorf("%v became %v, %v", marks, again, err)
+		}
+	})
+}
+
+func TestHighWatermarkSurvivesARestart(t *testing.T) {
+	c := testCluster(t, 1, nil)
+	topic := c.topic("orders", 1, []int32{1})
+	c.mustProduce(c.on(1, topic), AcksAll, "a", "b")
+	c.nodes[1].halt()
+	marks, err := readCheckpoint(c.nodes[1].dir)
+	if got := marks[checkpointKey{"orders", 0}]; err != nil || got != 2 {
+		t.Errorf("checkpoint says %d, %v; want 2", got, err)
+	}
+	c.fence(1)
+	c.start(1)
+	if got := c.on(1, topic).State().HighWatermark; got != 2 {
+		t.Errorf("high watermark is %d, want 2", got)
+	}
+}
+
+func TestParsePartitionDir(t *testing.T) {
+	tests := []struct {
+		name      string
+		topic     string
+		partition int32
+		ok        bool
+	}{
+		{"orders-3", "orders", 3, true},
+		{"a-b-10", "a-b", 10, true},
+		{"orders", "", 0, false},
+		{"orders-", "", 0, false},
+		{"orders-03", "", 0, false},
+		{"orders-x", "", 0, false},
+		{"-3", "", 0, false},
+		{"orders-3.abc.deleted", "", 0, false},
+	}
+	for _, tt := range tests {
+		topic, partition, ok := parsePartitionDir(tt.name)
+		if topic != tt.topic || partition != tt.partition || ok != tt.ok {
+			t.Errorf("%q is %q, %d, %v; want %q, %d, %v", tt.name, topic, partition, ok, tt.topic, tt.partition, tt.ok)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m, _, _ := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}}, "min.insync.replicas", "2")
+	newMetrics(m, reg)
+	want := `
+# HELP quorate_replica_leaders Partitions led here.
+# TYPE quorate_replica_leaders gauge
+quorate_replica_leaders 1
+# HELP quorate_replica_under_min_isr_partitions Partitions led here that refuse acks=all.
+# TYPE quorate_replica_under_min_isr_partitions gauge
+quorate_replica_under_min_isr_partitions 1
+# HELP quorate_replica_under_replicated_partitions Partitions led here with replicas out of sync.
+# TYPE quorate_replica_under_replicated_partitions gauge
+quorate_replica_under_replicated_partitions 1
+`
+	err := testutil.GatherAndCompare(reg, strings.NewReader(want), "quorate_replica_leaders", "quorate_replica_under_min_isr_partitions", "quorate_replica_under_replicated_partitions")
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	valid := DefaultConfig()
+	valid.DataDir = "data"
+	tests := []struct {
+		name    string
+		change  func(*Config)
+		wantErr string
+	}{
+		{name: "defaults", change: func(*Config) {}},
+		{name: "no directory", change: func(c *Config) { c.DataDir = "" }, wantErr: "data directory is empty"},
+		{name: "back-off upside down", change: func(c *Config) { c.BackoffMax = 1 }, wantErr: "below the minimum"},
+		{name: "nothing at a time", change: func(c *Config) { c.SyncParallel = 0 }, wantErr: "sync parallelism is 0"},
+		{name: "no lag", change: func(c *Config) { c.ReplicaLagTimeMax = 0 }, wantErr: "replica lag time is 0s"},
+		{name: "log", change: func(c *Config) { c.Log.SegmentBytes = 0 }, wantErr: "segment bytes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := valid
+			tt.change(&c)
+			err := c.Validate()
+			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("error is %v, want %q", err, tt.wantErr)
+			}
+		})
+	}
+}
