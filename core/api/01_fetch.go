@@ -192,6 +192,9 @@ func (f *fetching) answer(results []replica.FetchResult) {
 func (f *fetching) fill(t *kmsg.FetchResponseTopic, out *kmsg.FetchResponseTopicPartition, r replica.FetchResult) {
 	if r.Err != nil {
 		f.fail(t, out, r.Err)
+		if out.ErrorCode == int16(protocol.OffsetOutOfRange) {
+			out.LogStartOffset = r.LogStart // where a follower that was away for long starts over
+		}
 		return
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = r.HighWatermark, r.LastStable, r.LogStart
