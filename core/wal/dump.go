@@ -1,12 +1,252 @@
 package wal
 
-import "io"
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/quorate/quorate/protocol/record"
+)
 
 // DumpOptions says what DumpDir prints.
 type DumpOptions struct {
-	Records bool // the records of each batch too
-	Verify  bool // check CRCs, indexes and continuity; the error says how many problems there are
+	// Records prints the records of each batch too.
+	Records bool
+	// Verify compares the indexes with the batches, and makes every problem part of
+	// the error. Without it problems are only printed.
+	Verify bool
 }
 
-// DumpDir prints the files of the log in dir.
-func DumpDir(w io.Writer, dir string, opts DumpOptions) error { return nil }
+// DumpDir prints the log in dir: what Kafka's DumpLogSegments prints of each file,
+// a line for a batch. It only reads, and may be used beside a broker that writes;
+// what is then half written looks damaged.
+func DumpDir(w io.Writer, dir string, opts DumpOptions) error { return dumpDir(osFS{}, w, dir, opts) }
+
+func dumpDir(fsys FS, w io.Writer, dir string, opts DumpOptions) error {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	d := &dumper{fsys: fsys, dir: dir, w: bufio.NewWriter(w), opts: opts}
+	d.state()
+	var bases, snapshots []int64
+	for _, name := range names {
+		if base, ok := parseOffsetName(name, logSuffix); ok {
+			bases = append(bases, base)
+		}
+		if offset, ok := parseOffsetName(name, snapshotSuffix); ok {
+			snapshots = append(snapshots, offset)
+		}
+	}
+	slices.Sort(bases)
+	slices.Sort(snapshots)
+	if len(bases) == 0 {
+		d.problem("%s: no segments", dir)
+	}
+	end := int64(-1)
+	for _, base := range bases {
+		if end >= 0 && base != end {
+			d.problem("%s: begins at offset %d, the segment before ends at %d", offsetName(dir, base, logSuffix), base, end)
+		}
+		end = d.segment(base)
+	}
+	for _, offset := range snapshots {
+		d.snapshot(offset)
+	}
+	if err := d.w.Flush(); err != nil {
+		return err
+	}
+	if len(d.problems) > 0 && opts.Verify {
+		return fmt.Errorf("%d problems: %w", len(d.problems), errors.Join(d.problems...))
+	}
+	return nil
+}
+
+// dumper prints one directory.
+type dumper struct {
+	fsys     FS
+	dir      string
+	w        *bufio.Writer // keeps the first error until Flush
+	opts     DumpOptions
+	problems []error
+}
+
+func (d *dumper) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.w, format, args...) // Flush returns the error
+}
+
+func (d *dumper) problem(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	d.problems = append(d.problems, err)
+	d.printf("PROBLEM: %v\n", err)
+}
+
+// state prints what the log remembers besides its records.
+func (d *dumper) state() {
+	if id, ok, err := readTopicID(d.fsys, d.dir); err != nil {
+		d.problem("%w", err)
+	} else if ok {
+		d.printf("Topic id: %s\n", base64.RawURLEncoding.EncodeToString(id[:]))
+	}
+	if c, err := readCheckpoint(d.fsys, d.dir); err != nil {
+		d.problem("%w", err)
+	} else {
+		d.printf("Log start offset: %d recovery point: %d\n", c.start, c.recoveryPoint)
+	}
+	if m, ok := readCleanMarker(d.fsys, d.dir); ok {
+		d.printf("Closed cleanly at offset %d\n", m.end)
+	}
+	epochs, err := readEpochs(d.fsys, d.dir)
+	if err != nil {
+		d.problem("%w", err)
+	}
+	for _, e := range epochs {
+		d.printf("Leader epoch: %d startOffset: %d\n", e.epoch, e.start)
+	}
+}
+
+// segment prints one segment and returns the offset after its last batch.
+func (d *dumper) segment(base int64) (end int64) {
+	end = base
+	s, err := newSegment(d.fsys, d.dir, base, false)
+	if err != nil {
+		d.problem("%w", err)
+		return end
+	}
+	defer func() {
+		if err := s.file.Close(); err != nil {
+			d.problem("%w", err)
+		}
+	}()
+	size, err := s.file.Size()
+	if err != nil {
+		d.problem("%w", err)
+		return end
+	}
+	d.printf("Dumping %s\nLog starting offset: %d\n", s.name, base)
+	positions := map[int64]int64{} // position of a batch to its last offset
+	sc := &scanner{file: s.file, limit: size, max: DefaultConfig().MaxBatchBytes, verify: true}
+	for {
+		b, at, err := sc.next()
+		if err != nil {
+			d.problem("%s: %w", s.name, err)
+			break
+		}
+		if b == nil {
+			break
+		}
+		if b.BaseOffset() != end {
+			d.problem("%s: batch at position %d begins at offset %d instead of %d", s.name, at, b.BaseOffset(), end)
+		}
+		d.batch(b, at)
+		positions[at] = b.LastOffset()
+		end = b.LastOffset() + 1
+	}
+	if d.opts.Verify {
+		d.offsetIndex(base, positions)
+		d.timeIndex(base, end)
+	}
+	return end
+}
+
+// batch prints one batch in the words of Kafka's tool.
+func (d *dumper) batch(b record.Batch, at int64) {
+	kind := "CreateTime"
+	if b.IsLogAppendTime() {
+		kind = "LogAppendTime"
+	}
+	d.printf("baseOffset: %d lastOffset: %d count: %d baseSequence: %d lastSequence: %d producerId: %d producerEpoch: %d "+
+		"partitionLeaderEpoch: %d isTransactional: %v isControl: %v position: %d %s: %d size: %d magic: %d compresscodec: %s crc: %d isvalid: %v\n",
+		b.BaseOffset(), b.LastOffset(), b.Count(), b.BaseSequence(), b.LastSequence(), b.ProducerID(), b.ProducerEpoch(),
+		b.LeaderEpoch(), b.IsTransactional(), b.IsControl(), at, kind, b.MaxTimestamp(), len(b), b.Magic(), b.Codec(), b.CRC(), b.CheckCRC())
+	if !d.opts.Records {
+		return
+	}
+	for r, err := range b.Records(record.DefaultDecompressLimits()) {
+		if err != nil {
+			d.problem("batch at position %d: %w", at, err)
+			return
+		}
+		d.printf("| offset: %d %s: %d keySize: %d valueSize: %d headers: %d key: %q payload: %q\n",
+			r.Offset, kind, r.Timestamp, sizeOf(r.Key), sizeOf(r.Value), len(r.Headers), r.Key, r.Value)
+	}
+}
+
+// sizeOf is the length of a key or value, -1 for null.
+func sizeOf(b []byte) int {
+	if b == nil {
+		return -1
+	}
+	return len(b)
+}
+
+// entries reads an index file; one that is not there has none: that of an active
+// segment is in the broker's memory.
+func (d *dumper) entries(base int64, suffix string, width int) []indexEntry {
+	name := offsetName(d.dir, base, suffix)
+	b, err := readFile(d.fsys, name)
+	if err != nil {
+		if !isNotExist(err) {
+			d.problem("%w", err)
+		}
+		return nil
+	}
+	if len(b)%width != 0 {
+		d.problem("%s: %d bytes are not a multiple of %d", name, len(b), width)
+	}
+	x := index{width: width}
+	var entries []indexEntry
+	for ; len(b) >= width; b = b[width:] {
+		entries = append(entries, x.decode(b))
+	}
+	return entries
+}
+
+// offsetIndex checks that every entry points to a batch and has its last offset.
+func (d *dumper) offsetIndex(base int64, positions map[int64]int64) {
+	name := filepath.Base(offsetName(d.dir, base, indexSuffix))
+	for _, e := range d.entries(base, indexSuffix, offsetEntrySize) {
+		last, ok := positions[int64(e.position)]
+		if !ok || last != base+int64(e.relative) {
+			d.problem("%s: offset %d at position %d is not a batch's", name, base+int64(e.relative), e.position)
+		}
+	}
+}
+
+// timeIndex checks that entries grow and point into the segment.
+func (d *dumper) timeIndex(base, end int64) {
+	name := filepath.Base(offsetName(d.dir, base, timeIndexSuffix))
+	last := indexEntry{timestamp: record.NoTimestamp}
+	for _, e := range d.entries(base, timeIndexSuffix, timeEntrySize) {
+		if e.timestamp <= last.timestamp || e.relative < last.relative || base+int64(e.relative) >= end {
+			d.problem("%s: timestamp %d offset %d after %d and %d, the segment ends at %d",
+				name, e.timestamp, base+int64(e.relative), last.timestamp, base+int64(last.relative), end)
+		}
+		last = e
+	}
+}
+
+// snapshot prints a producer snapshot.
+func (d *dumper) snapshot(offset int64) {
+	name := offsetName(d.dir, offset, snapshotSuffix)
+	b, err := readFile(d.fsys, name)
+	if err != nil {
+		d.problem("%w", err)
+		return
+	}
+	ps := newProducers(DefaultConfig())
+	if err := ps.load(b, time.Time{}); err != nil {
+		d.problem("%s: %w", name, err)
+		return
+	}
+	d.printf("Dumping %s\n", name)
+	for _, p := range ps.sorted() {
+		d.printf("producerId: %d producerEpoch: %d coordinatorEpoch: %d currentTxnFirstOffset: %d lastTimestamp: %d lastSequence: %d lastOffset: %d batches: %d\n",
+			p.id, p.epoch, p.coordinatorEpoch, p.txnFirst, p.timestamp, p.lastSequence(), p.lastOffset(), p.n)
+	}
+}
