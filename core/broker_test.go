@@ -59,7 +59,7 @@ func runBroker(t *testing.T, cfg core.Config, fake *consensustest.Fake) string {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	go func() { done <- b.Run(ctx, nil) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

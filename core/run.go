@@ -12,8 +12,8 @@ import (
 // could not go on; its data is safe, but it must not be used further without a
 // restart.
 //
-// Listen comes first.
-func (b *Broker) Run(ctx context.Context) error {
+// Listen comes first. ready, which may be nil, is called once clients are served.
+func (b *Broker) Run(ctx context.Context, ready func()) error {
 	// The rooms outlive ctx, so that there is a broker left to leave with.
 	rooms, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -35,7 +35,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	clients, hangUp := context.WithCancel(rooms)
 	defer hangUp()
-	g.Go(func() error { return b.serveClients(clients) })
+	g.Go(func() error { return b.serveClients(clients, ready) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -53,12 +53,15 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // serveClients takes connections once the controller has let this broker in:
 // before that it would answer from metadata that may be old.
-func (b *Broker) serveClients(ctx context.Context) error {
+func (b *Broker) serveClients(ctx context.Context, ready func()) error {
 	if !b.awaitEntry(ctx) {
 		return nil
 	}
 	for _, l := range b.cfg.Listeners {
 		b.log.Info("serving clients", "component", "broker", "listener", l.Name, "address", b.clients.Addr(l.Name).String())
+	}
+	if ready != nil {
+		ready()
 	}
 	return b.clients.Run(ctx)
 }

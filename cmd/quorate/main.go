@@ -1,0 +1,62 @@
+// Command quorate is the broker, its consensus plugins and its admin tools in one
+// binary. `quorate serve` runs a node; `quorate --help` lists the rest.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes beside those of consensus: 1 for a failure, 2 for bad usage or a bad
+// config file.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// exitError is an error with the exit code it deserves. A nil err has been
+// printed already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	if name, ok := pluginToServe(os.Args[1:]); ok {
+		servePlugin(name) // does not return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	os.Exit(exitCode(err, os.Stderr))
+}
+
+// exitCode prints err, once, and returns the code to end with.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	code := exitFailure
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if e.err == nil {
+			return e.code
+		}
+		code = e.code
+	}
+	fmt.Fprintf(stderr, "quorate: %v\n", err)
+	return code
+}

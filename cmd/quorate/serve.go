@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/configs"
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/host"
+	"github.com/quorate/quorate/core"
+)
+
+func newServe() *cobra.Command {
+	var path string
+	var dev bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Example: `  quorate serve --dev
+  quorate serve --config configs/examples/cluster/1.yaml`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "the config file")
+	cmd.Flags().BoolVar(&dev, "dev", false, "a single node on 127.0.0.1:9092 with its data under ./data; no config file needed")
+	cmd.MarkFlagsMutuallyExclusive("config", "dev")
+	configs.AddFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !dev && path == "" {
+			return &exitError{exitUsage, errors.New("serve needs --config FILE, or --dev for a single node without one")}
+		}
+		src := configs.Source{Path: path, Env: os.Environ(), Flags: cmd.Flags(), Dev: dev}
+		cfg, err := loadConfig(src, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		log, err := newLogger(cfg.Log, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, log, greeting(dev, cfg, cmd.OutOrStdout()))
+	}
+	return cmd
+}
+
+// loadConfig loads a configuration; what is wrong with it is printed as it is.
+func loadConfig(src configs.Source, stderr io.Writer) (configs.Config, error) {
+	cfg, err := configs.Load(src)
+	if err == nil {
+		return cfg, nil
+	}
+	if problems, ok := errors.AsType[*configs.Problems](err); ok {
+		fmt.Fprintln(stderr, problems.Error())
+		return cfg, &exitError{exitUsage, nil}
+	}
+	return cfg, err
+}
+
+// greeting is what a developer is told once a --dev node serves.
+func greeting(dev bool, cfg configs.Config, w io.Writer) func() {
+	if !dev {
+		return func() {}
+	}
+	program := os.Args[0]
+	return func() {
+		at := ""
+		if addr := cfg.Listeners[0].Advertise; addr != defaultBootstrap {
+			at = " -b " + addr
+		}
+		fmt.Fprintf(w, "\nquorate serves on %s. In another terminal:\n\n  echo hello | %s produce quickstart%s\n  %s consume quickstart -o start -e%s\n\n",
+			cfg.Listeners[0].Advertise, program, at, program, at)
+	}
+}
+
+// serve runs a node until ctx ends or it cannot go on. ready is called once it
+// serves clients.
+func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func()) error {
+	dir, err := core.OpenDataDir(cfg.Node.DataDir, core.Identity{
+		ClusterID: cfg.Cluster.ID, NodeID: cfg.Node.ID, Backend: cfg.Consensus.Backend,
+	})
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	defer dir.Close()
+	spec, err := hostSpec(cfg)
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	coreConfig, err := brokerConfig(cfg)
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	log.Info("starting", "version", versionString(), "node", cfg.Node.ID, "cluster", cfg.Cluster.ID,
+		"backend", cfg.Consensus.Backend, "data_dir", cfg.Node.DataDir)
+	backend, err := host.Launch(ctx, spec, log)
+	if err != nil {
+		return withExitCode(err)
+	}
+	return withExitCode(run(ctx, coreConfig, backend, log, ready))
+}
+
+// run runs a broker on a backend that was launched, and stops the backend after
+// the broker: the broker's last act is to hand over.
+func run(ctx context.Context, cfg core.Config, backend *host.Host, log *slog.Logger, ready func()) error {
+	supervised, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	g, failed := errgroup.WithContext(ctx)
+	g.Go(func() error { return backend.Run(supervised) })
+	g.Go(func() error {
+		defer release()
+		b, err := core.New(cfg, backend, log)
+		if err != nil {
+			return err
+		}
+		if err := b.Listen(); err != nil {
+			return &exitError{exitFailure, err}
+		}
+		return b.Run(failed, ready)
+	})
+	return g.Wait()
+}
+
+// withExitCode gives an error of the backend the exit code that it asks for.
+func withExitCode(err error) error {
+	if e, ok := errors.AsType[*host.ExitError](err); ok {
+		return &exitError{e.Code, errors.New(e.Reason)}
+	}
+	if e, ok := errors.AsType[*host.FailedError](err); ok {
+		return &exitError{e.ExitCode, errors.New(e.Reason)}
+	}
+	return err
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/quorate/quorate/configs"
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/host"
+)
+
+// The metadata log asks for a snapshot after so much, and keeps so much behind it
+// for nodes that were away.
+const (
+	snapshotEntries = 10_000
+	snapshotBytes   = 16 << 20
+	retainEntries   = 2_000
+)
+
+// hostSpec turns the config into what the backend's host needs. Replica ids are
+// broker ids.
+func hostSpec(cfg configs.Config) (host.Spec, error) {
+	dir, err := filepath.Abs(cfg.Node.DataDir)
+	if err != nil {
+		return host.Spec{}, err
+	}
+	c := cfg.Consensus
+	options, err := json.Marshal(c.Options)
+	if err != nil {
+		return host.Spec{}, fmt.Errorf("consensus/options: %w", err)
+	}
+	if len(c.Options) == 0 {
+		options = nil
+	}
+	peerTLS, err := readPeerTLS(c.Peer.TLS)
+	if err != nil {
+		return host.Spec{}, fmt.Errorf("consensus/peer/tls: %w", err)
+	}
+	data := filepath.Join(dir, "consensus", c.Backend)
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return host.Spec{}, fmt.Errorf("node/data_dir: %w", err)
+	}
+	return host.Spec{
+		Name:   c.Backend,
+		Path:   c.External.Path,
+		SHA256: c.External.SHA256,
+		Args:   c.External.Args,
+		Env:    c.External.Env,
+		RunDir: filepath.Join(dir, "run"),
+		Start: consensus.StartConfig{
+			ClusterID: cfg.Cluster.ID,
+			ReplicaID: uint64(cfg.Node.ID),
+			BrokerID:  cfg.Node.ID,
+			DataDir:   data,
+			Peer:      consensus.PeerEndpoint{Listen: c.Peer.Listen, Advertise: c.Peer.Advertise, TLS: peerTLS},
+			Options:   options,
+			Timing:    consensus.Timing{Heartbeat: c.Timing.Heartbeat, ElectionTimeout: c.Timing.ElectionTimeout, LeaderLease: c.Timing.LeaderLease},
+			SessionID: uuid.NewString(),
+		},
+		Groups:      []consensus.GroupSpec{metadataGroup(cfg)},
+		Supervision: supervision(c.Supervision),
+	}, nil
+}
+
+func metadataGroup(cfg configs.Config) consensus.GroupSpec {
+	spec := consensus.GroupSpec{
+		ID:   consensus.Metadata,
+		Name: "metadata",
+		Mode: consensus.OpenBootstrap,
+		Tuning: consensus.GroupTuning{
+			RetainEntries:          retainEntries,
+			SnapshotRequestEntries: snapshotEntries,
+			SnapshotRequestBytes:   snapshotBytes,
+		},
+	}
+	for _, id := range slices.Sorted(maps.Keys(cfg.Consensus.Peers)) {
+		spec.Members = append(spec.Members, consensus.Member{
+			ReplicaID: uint64(id), BrokerID: id, Address: cfg.Consensus.Peers[id], Role: consensus.Voter,
+		})
+	}
+	return spec
+}
+
+func supervision(c configs.Supervision) host.Supervision {
+	s := host.DefaultSupervision()
+	s.StartTimeout, s.HealthInterval, s.HangAfter = c.StartTimeout, c.HealthInterval, c.HangAfter
+	s.StopGrace, s.BackoffMin, s.BackoffMax, s.CrashLimit = c.StopGrace, c.BackoffMin, c.BackoffMax, c.CrashLimit
+	return s
+}
+
+// readPeerTLS reads a node's identity towards its peers, or returns nil if there
+// is none.
+func readPeerTLS(c configs.PeerTLS) (*consensus.PeerTLS, error) {
+	if !c.Enabled() {
+		return nil, nil
+	}
+	out := &consensus.PeerTLS{ServerName: c.ServerName, AllowedSANs: c.AllowedSANs}
+	for _, f := range []struct {
+		path string
+		into *[]byte
+	}{{c.CA, &out.CA}, {c.Cert, &out.Cert}, {c.Key, &out.Key}} {
+		pem, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, err
+		}
+		*f.into = pem
+	}
+	return out, nil
+}
