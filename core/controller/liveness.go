@@ -13,10 +13,10 @@ import (
 // one term: a new controller grants every broker a fresh session, and probes
 // all of them at once.
 type liveness struct {
-	cfg   Config
-	start time.Time
+	cfg Config
 
 	mu       sync.Mutex
+	start    time.Time
 	contacts map[int32]contact
 }
 
@@ -30,6 +30,16 @@ type contact struct {
 
 func newLiveness(cfg Config, start time.Time) *liveness {
 	return &liveness{cfg: cfg, start: start, contacts: map[int32]contact{}}
+}
+
+// restart forgets everything: as if the term began now.
+func (l *liveness) restart(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start = now
+	for id, c := range l.contacts {
+		l.contacts[id] = contact{heard: now, probing: c.probing}
+	}
 }
 
 func (l *liveness) contactLocked(id int32) contact {
@@ -95,7 +105,7 @@ func (l *liveness) endProbe(id int32, result interbroker.ProbeResult) {
 	defer l.mu.Unlock()
 	c := l.contactLocked(id)
 	c.probing = false
-	c.refused = result == interbroker.Refused && !c.heard.After(c.probed)
+	c.refused = result == interbroker.Refused && !c.probed.IsZero() && !c.heard.After(c.probed)
 	l.contacts[id] = c
 }
 

@@ -375,6 +375,43 @@ func TestPayloadsSplitBetweenSteps(t *testing.T) {
 	}
 }
 
+func TestLostRoundAnswersNothing(t *testing.T) {
+	r := testRound(image(t, brokerRecords(1)...))
+	create := func(name string) *ask {
+		return &ask{answer: make(chan answer, 1), req: &kmsg.CreateTopicsRequest{Topics: []kmsg.CreateTopicsRequestTopic{{Topic: name, NumPartitions: 1, ReplicationFactor: 1}}}}
+	}
+	// The second is refused only because the first creates the topic.
+	asks := []*ask{create(".."), create("a"), create("a")}
+	if rest := r.decideAll(asks); rest != nil {
+		t.Fatalf("%d are left", len(rest))
+	}
+	if _, err := r.payloads(); err != nil {
+		t.Fatal(err)
+	}
+	r.answer(flight{err: errLost}, 7)
+	for n, want := range []protocol.ErrorCode{protocol.None, protocol.NotController, protocol.NotController} {
+		if got := <-asks[n].answer; protocol.CodeOf(got.err) != want {
+			t.Errorf("answer %d: %v, want %v", n, got.err, want)
+		}
+	}
+}
+
+func TestSleepingControllerFencesNobody(t *testing.T) {
+	img := image(t, brokerRecords(3)...)
+	r := testRound(img)
+	r.t.live.hear(2, epoch0)
+	r.t.live.contacts[3] = contact{heard: epoch0, refused: true}
+	r.t.noticeSleep(epoch0)
+	later := epoch0.Add(r.cfg.SessionTimeout / 2)
+	if r.t.noticeSleep(later); !r.t.live.anyExpired(img, later) {
+		t.Error("a turn of the loop that is in time begins sessions anew")
+	}
+	later = later.Add(time.Minute)
+	if r.t.noticeSleep(later); r.t.live.anyExpired(img, later) {
+		t.Error("somebody is fenced because the controller slept")
+	}
+}
+
 func TestLargestTopicFitsIntoAProposal(t *testing.T) {
 	var records []metadata.Record
 	for id := range int32(7) {

@@ -42,6 +42,7 @@ type term struct {
 	reconciled *metadata.Image  // the image that the last round saw
 	closed     bool             // over is
 	failed     bool             // a proposal was refused
+	turned     time.Time        // when the loop last turned
 	helpers    sync.WaitGroup   // the proposer and the probes
 }
 
@@ -77,6 +78,7 @@ func (t *term) run(ctx context.Context) {
 	tick := time.NewTicker(t.c.cfg.tick())
 	defer tick.Stop()
 	for {
+		t.noticeSleep(time.Now())
 		newer := t.c.images.Changed()
 		changed, leading := t.leading()
 		if !leading || t.failed {
@@ -102,6 +104,16 @@ func (t *term) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// noticeSleep grants every broker a fresh session if this process stood still:
+// heartbeats may have been on their way all the time.
+func (t *term) noticeSleep(now time.Time) {
+	if gap := now.Sub(t.turned); gap > t.c.cfg.SessionTimeout/2 && !t.turned.IsZero() {
+		t.c.log.Warn("controller stood still, sessions begin anew", "for", gap)
+		t.live.restart(now)
+	}
+	t.turned = now
 }
 
 // tick is how often the silence of brokers is looked at.

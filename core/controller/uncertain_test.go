@@ -246,7 +246,7 @@ func TestPlentyOfPartitionsSurviveTheirBroker(t *testing.T) {
 		c := newCluster(t, 3)
 		c.log.Elect(1, 1)
 		c.allIn()
-		for n := range 10 { // about 1 MiB of changes when a broker dies
+		for n := range 8 { // more changes than a proposal holds
 			c.node[1].mustCreate(fmt.Sprint("t", n), 2000, 3)
 		}
 		c.kill(2)
