@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/knadh/koanf/providers/env/v2"
@@ -30,8 +31,24 @@ func (l *loader) readEnvironment() layer {
 // variable checks one environment variable.
 func (l *loader) variable(into layer, name, text string) {
 	at := Origin{Name: "environment variable " + name}
+	if !strings.Contains(name, "__") && schema.children[strings.ToLower(strings.TrimPrefix(name, envPrefix))] == nil {
+		l.notAKey(name, at)
+		return
+	}
 	key := envKey(strings.Split(strings.TrimPrefix(name, envPrefix), "__"))
 	l.assign(into, key, text, at, envName)
+}
+
+// notAKey judges a variable that cannot be a key, because no section has a value of its
+// own. Other programs may have their variables under our prefix; but one that is a key
+// with an underscore too few is a mistake.
+func (l *loader) notAKey(name string, at Origin) {
+	for _, key := range schema.keys("") {
+		if strings.ReplaceAll(envName(key), "__", "_") == name {
+			l.add(key, at, fmt.Sprintf("unknown key %q; did you mean %q?", name, envName(key)))
+			return
+		}
+	}
 }
 
 // assign sets a key from a source that has text only.
