@@ -375,24 +375,43 @@ func TestPayloadsSplitBetweenSteps(t *testing.T) {
 	}
 }
 
-func TestLostRoundAnswersNothing(t *testing.T) {
-	r := testRound(image(t, brokerRecords(1)...))
-	create := func(name string) *ask {
-		return &ask{answer: make(chan answer, 1), req: &kmsg.CreateTopicsRequest{Topics: []kmsg.CreateTopicsRequestTopic{{Topic: name, NumPartitions: 1, ReplicationFactor: 1}}}}
+func TestAnswersStandOnProposals(t *testing.T) {
+	const exists = protocol.TopicAlreadyExists
+	tests := []struct {
+		name   string
+		flight flight
+		want   []protocol.ErrorCode // of the answers, or else of their only topic
+	}{
+		{"committed", flight{indexes: []uint64{9}}, []protocol.ErrorCode{protocol.InvalidTopicException, protocol.None, protocol.None, exists}},
+		// The last is refused only because the second creates the topic.
+		{"lost", flight{err: errLost}, []protocol.ErrorCode{protocol.InvalidTopicException, protocol.NotController, protocol.NotController, protocol.NotController}},
+		{"unknown", flight{err: metadata.ErrForgotten}, []protocol.ErrorCode{protocol.InvalidTopicException, protocol.RequestTimedOut, protocol.RequestTimedOut, protocol.NotController}},
 	}
-	// The second is refused only because the first creates the topic.
-	asks := []*ask{create(".."), create("a"), create("a")}
-	if rest := r.decideAll(asks); rest != nil {
-		t.Fatalf("%d are left", len(rest))
-	}
-	if _, err := r.payloads(); err != nil {
-		t.Fatal(err)
-	}
-	r.answer(flight{err: errLost}, 7)
-	for n, want := range []protocol.ErrorCode{protocol.None, protocol.NotController, protocol.NotController} {
-		if got := <-asks[n].answer; protocol.CodeOf(got.err) != want {
-			t.Errorf("answer %d: %v, want %v", n, got.err, want)
-		}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := testRound(image(t, brokerRecords(1)...))
+			var asks []*ask
+			for _, name := range []string{"..", "a", "b", "a"} {
+				asks = append(asks, &ask{answer: make(chan answer, 1), req: createRequest(name)})
+			}
+			if rest := r.decideAll(asks); rest != nil {
+				t.Fatalf("%d are left", len(rest))
+			}
+			if _, err := r.payloads(); err != nil {
+				t.Fatal(err)
+			}
+			r.answer(tt.flight, 7)
+			for n, a := range asks {
+				got := <-a.answer
+				verdict := protocol.CodeOf(got.err)
+				if got.err == nil {
+					verdict = code(got.resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode)
+				}
+				if verdict != tt.want[n] || got.err == nil && (got.index == 9) != (n > 0) {
+					t.Errorf("answer %d: %v at %d, want %v", n, verdict, got.index, tt.want[n])
+				}
+			}
+		})
 	}
 }
 
