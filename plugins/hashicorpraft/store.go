@@ -1,0 +1,208 @@
+package hashicorpraft
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// wal is what this package uses of raft-wal.
+type wal interface {
+	raft.LogStore
+	raft.StableStore
+	Close() error
+}
+
+// store is the log, the term and the vote, as the library sees them. It adds
+// two things to raft-wal.
+//
+// After a write that failed nobody knows what is on the disk, but the library
+// makes the leader a follower and goes on. store ends the process instead
+// (rule S2), and should that return, no write ever succeeds again.
+//
+// And it keeps every entry above the newest snapshot (rule S5), whatever the
+// library asks to delete, and knows the snapshot's own position when the entry
+// there is gone.
+type store struct {
+	wal   wal
+	fatal func(error)
+
+	failed  atomic.Pointer[error]
+	writing atomic.Int64 // unix nanoseconds at which the write in progress began, or 0
+
+	mu       sync.Mutex
+	snapshot struct{ index, term uint64 }
+}
+
+var _ raft.MonotonicLogStore = (*store)(nil)
+
+// write runs f, which changes what is on the disk.
+func (s *store) write(what string, f func() error) error {
+	if failed := s.failed.Load(); failed != nil {
+		return *failed
+	}
+	s.writing.Store(time.Now().UnixNano())
+	err := f()
+	s.writing.Store(0)
+	if err == nil {
+		return nil
+	}
+	return s.fail(fmt.Errorf("%w: %s: %w", consensus.ErrStorageFailed, what, err))
+}
+
+func (s *store) fail(err error) error {
+	s.failed.CompareAndSwap(nil, &err)
+	s.fatal(err)
+	return err
+}
+
+// IsMonotonic tells the library that indexes have no gaps.
+func (s *store) IsMonotonic() bool { return true }
+
+// FirstIndex implements raft.LogStore.
+func (s *store) FirstIndex() (uint64, error) { return s.wal.FirstIndex() }
+
+// LastIndex implements raft.LogStore.
+func (s *store) LastIndex() (uint64, error) { return s.wal.LastIndex() }
+
+// GetLog implements raft.LogStore. At the snapshot's position it knows the term
+// without the entry: the library compares it with the leader's. raft-wal still
+// finds entries that were deleted as long as their segment is there; here they
+// are gone.
+func (s *store) GetLog(index uint64, l *raft.Log) error {
+	first, err := s.wal.FirstIndex()
+	switch {
+	case err == nil && index < first:
+		err = raft.ErrLogNotFound
+	case err == nil:
+		err = s.wal.GetLog(index, l)
+	}
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, raft.ErrLogNotFound) {
+		return s.fail(fmt.Errorf("%w: read entry %d: %w", consensus.ErrStorageFailed, index, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if index != s.snapshot.index || index == 0 {
+		return err
+	}
+	*l = raft.Log{Index: index, Term: s.snapshot.term, Type: raft.LogNoop}
+	return nil
+}
+
+// StoreLog implements raft.LogStore.
+func (s *store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *store) StoreLogs(logs []*raft.Log) error {
+	return s.write("append to the log", func() error { return s.wal.StoreLogs(logs) })
+}
+
+// DeleteRange implements raft.LogStore. The library calls it to cut off what
+// conflicts with the leader, which is above the snapshot, and to clear the log
+// after a snapshot was installed, which may not touch what is above it.
+func (s *store) DeleteRange(from, to uint64) error {
+	s.mu.Lock()
+	at := s.snapshot.index
+	s.mu.Unlock()
+	if from <= at {
+		to = min(to, at)
+	}
+	if from > to {
+		return nil
+	}
+	return s.write("delete from the log", func() error { return s.wal.DeleteRange(from, to) })
+}
+
+// Set implements raft.StableStore.
+func (s *store) Set(key, value []byte) error {
+	return s.write("write the vote", func() error { return s.wal.Set(key, value) })
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *store) SetUint64(key []byte, value uint64) error {
+	return s.write("write the term", func() error { return s.wal.SetUint64(key, value) })
+}
+
+// Get implements raft.StableStore.
+func (s *store) Get(key []byte) ([]byte, error) { return s.wal.Get(key) }
+
+// GetUint64 implements raft.StableStore.
+func (s *store) GetUint64(key []byte) (uint64, error) { return s.wal.GetUint64(key) }
+
+// cover makes the snapshot at index, which is durable, the newest, and removes
+// what it makes wrong: a log that ends below it, since entries could not follow
+// on, and entries up to it that are of another history.
+func (s *store) cover(index, term uint64) error {
+	s.mu.Lock()
+	s.snapshot.index, s.snapshot.term = index, term
+	s.mu.Unlock()
+	first, last, err := s.bounds()
+	if err != nil || last == 0 {
+		return err
+	}
+	if first > index+1 {
+		return fmt.Errorf("%w: the log begins at %d, the newest snapshot is at %d", consensus.ErrStorageFailed, first, index)
+	}
+	if last < index {
+		return s.DeleteRange(first, last)
+	}
+	if first > index {
+		return nil
+	}
+	var l raft.Log
+	if err := s.GetLog(index, &l); err != nil {
+		return err
+	}
+	if l.Term != term {
+		return s.DeleteRange(first, index)
+	}
+	return nil
+}
+
+// compact drops the entries up to and including to, but never the last one.
+func (s *store) compact(to uint64) error {
+	first, last, err := s.bounds()
+	if err != nil || last == 0 {
+		return err
+	}
+	return s.DeleteRange(first, min(to, last-1))
+}
+
+func (s *store) bounds() (first, last uint64, err error) {
+	if first, err = s.wal.FirstIndex(); err != nil {
+		return 0, 0, s.fail(fmt.Errorf("%w: %w", consensus.ErrStorageFailed, err))
+	}
+	if last, err = s.wal.LastIndex(); err != nil {
+		return 0, 0, s.fail(fmt.Errorf("%w: %w", consensus.ErrStorageFailed, err))
+	}
+	return first, last, nil
+}
+
+// firstReadable is the lowest index that can be delivered.
+func (s *store) firstReadable() (uint64, error) {
+	first, last, err := s.bounds()
+	if err != nil {
+		return 0, err
+	}
+	if last == 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.snapshot.index + 1, nil
+	}
+	return first, nil
+}
+
+func (s *store) snapshotIndex() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.snapshot.index
+}

@@ -1,0 +1,226 @@
+package hashicorpraft
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/peertls"
+)
+
+const (
+	maxPeerConns     = 256
+	handshakeTimeout = 5 * time.Second
+)
+
+// streams carries the library's messages to and from peers: TLS if it was asked
+// for, and then a preamble that keeps out whoever is of another cluster.
+//
+// Handshakes are made beside the accept loop, at most maxPeerConns connections
+// are open, and Close ends them all: the library would leave them.
+type streams struct {
+	listener  net.Listener
+	advertise addr
+	tls       *consensus.PeerTLS
+	serverTLS *tls.Config
+	preamble  []byte
+
+	accepted chan net.Conn
+	ctx      context.Context // ends with Close; for dialing
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	slots    chan struct{}
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+var _ raft.StreamLayer = (*streams)(nil)
+
+// addr is an address that may have a name for a host.
+type addr string
+
+func (addr) Network() string  { return "tcp" }
+func (a addr) String() string { return string(a) }
+
+func listen(cfg consensus.StartConfig) (*streams, error) {
+	s := &streams{
+		tls: cfg.Peer.TLS, accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns), conns: map[net.Conn]bool{},
+	}
+	sum := sha256.Sum256([]byte(cfg.ClusterID))
+	s.preamble = append([]byte("quohrft1"), sum[:16]...)
+	if cfg.Peer.TLS != nil {
+		var err error
+		if s.serverTLS, err = peertls.Server(cfg.Peer.TLS); err != nil {
+			return nil, fmt.Errorf("%w: %w", consensus.ErrInvalidArgument, err)
+		}
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", cfg.Peer.Listen); err != nil {
+		return nil, fmt.Errorf("listen for peers: %w", err)
+	}
+	s.advertise = addr(cfg.Peer.Advertise)
+	if s.advertise == "" {
+		s.advertise = addr(s.listener.Addr().String())
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.running.Go(s.accept)
+	return s, nil
+}
+
+// Addr is what peers dial.
+func (s *streams) Addr() net.Addr { return s.advertise }
+
+// accept takes connections and hands each to its own handshake.
+func (s *streams) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			slog.Warn("a peer's connection could not be accepted", "error", err)
+			select {
+			case <-time.After(50 * time.Millisecond): // out of file descriptors, most likely
+			case <-s.ctx.Done():
+			}
+			continue
+		}
+		select {
+		case s.slots <- struct{}{}:
+			s.running.Go(func() { s.welcome(conn) })
+		default:
+			slog.Warn("too many connections from peers", "limit", maxPeerConns, "remote", conn.RemoteAddr().String())
+			_ = conn.Close() // nothing was said on it
+		}
+	}
+}
+
+// welcome makes the handshake and hands the connection over.
+func (s *streams) welcome(raw net.Conn) {
+	conn := s.track(raw)
+	if err := s.greet(conn); err != nil {
+		slog.Warn("a peer was refused", "remote", raw.RemoteAddr().String(), "error", err)
+		_ = conn.Close() // it is refused already
+		return
+	}
+	select {
+	case s.accepted <- conn:
+	case <-s.ctx.Done():
+		_ = conn.Close() // everything is being closed
+	}
+}
+
+func (s *streams) greet(c *tracked) error {
+	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	if s.serverTLS != nil {
+		secure := tls.Server(c.Conn, s.serverTLS)
+		if err := secure.HandshakeContext(s.ctx); err != nil {
+			return err
+		}
+		c.Conn = secure
+	}
+	got := make([]byte, len(s.preamble))
+	if _, err := io.ReadFull(c, got); err != nil {
+		return fmt.Errorf("read its preamble: %w", err)
+	}
+	if subtle.ConstantTimeCompare(got, s.preamble) != 1 {
+		return errors.New("it is of another cluster or no peer at all")
+	}
+	return c.SetDeadline(time.Time{})
+}
+
+// track remembers an accepted connection until it is closed.
+func (s *streams) track(conn net.Conn) *tracked {
+	t := &tracked{Conn: conn, forget: func() {
+		s.mu.Lock()
+		delete(s.conns, conn)
+		s.mu.Unlock()
+		<-s.slots
+	}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = true
+	if s.ctx.Err() != nil {
+		_ = conn.Close() // too late; its user sees that
+	}
+	return t
+}
+
+// tracked is an accepted connection. Conn is replaced only before it is handed over.
+type tracked struct {
+	net.Conn
+	once   sync.Once
+	forget func()
+}
+
+func (t *tracked) Close() error {
+	t.once.Do(t.forget)
+	return t.Conn.Close()
+}
+
+// Accept implements net.Listener for the library.
+func (s *streams) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.accepted:
+		return conn, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial implements raft.StreamLayer.
+func (s *streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", string(address))
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if s.tls != nil {
+		cfg, err := peertls.Client(s.tls, string(address))
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		conn = tls.Client(conn, cfg)
+	}
+	if _, err := conn.Write(s.preamble); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, conn.SetDeadline(time.Time{})
+}
+
+// Close stops listening, ends every accepted connection, and waits for what
+// runs. It may be called more than once.
+func (s *streams) Close() error {
+	s.cancel()
+	err := s.listener.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		_ = c.Close() // its user sees that it is closed
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
