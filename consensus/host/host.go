@@ -80,17 +80,24 @@ func (h *Host) Run(ctx context.Context) error {
 		h.state.ended(i.end.Error())
 		b.lived(time.Since(i.started))
 		next, end := h.start(ctx, b, 0, i.end)
-		switch {
-		case end != nil && ctx.Err() != nil:
-			h.stopped()
-			return nil
-		case end != nil:
-			h.state.set(StateFailed, 0)
-			h.fail(end)
-			return &FailedError{ExitCode: end.code, Reason: end.Error(), Err: end.err}
+		if next == nil {
+			return h.ended(ctx, end)
 		}
 		i = next
 	}
+}
+
+// ended says how Run ends when no further instance came up because of end.
+func (h *Host) ended(ctx context.Context, end *attemptError) error {
+	select {
+	case <-ctx.Done():
+		h.stopped()
+		return nil
+	default:
+	}
+	h.state.set(StateFailed, 0)
+	h.fail(end)
+	return &FailedError{ExitCode: end.code, Reason: end.Error(), Err: end.err}
 }
 
 func (h *Host) stopped() {

@@ -49,7 +49,7 @@ func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 	h.state.set(StateStarting, proc.pid())
 	i := &instance{host: h, proc: proc, log: h.log.With("pid", proc.pid()), started: time.Now(), done: make(chan struct{})}
 	i.startMonitor()
-	s, err := h.client.bringUp(ctx, proc.conn, h.spec.Start, h.groups())
+	s, err := h.bringUp(ctx, proc.conn, h.spec.Start, h.groups())
 	if err != nil {
 		return nil, i.abort(ctx, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"testing"
@@ -32,16 +31,16 @@ func TestMain(m *testing.M) {
 func runHost(dir string) {
 	h, err := Launch(context.Background(), specIn(dir), discard())
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		os.Exit(1)
 	}
-	fmt.Println(h.Health().PID)
+	fmt.Fprintln(os.Stdout, h.Health().PID)
 	if err := h.Run(context.Background()); err != nil {
 		os.Exit(1)
 	}
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // impatient is a supervision for tests.
 func impatient() Supervision {

@@ -62,7 +62,7 @@ func (s *stderrLog) take(line []byte) {
 	}
 	s.tail = append(s.tail, string(line[:min(len(line), maxTailBytes)]))
 	if level, message, attrs, ok := parseHclog(line); ok {
-		s.log.LogAttrs(context.Background(), level, message, attrs...)
+		s.log.LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // the plugin's message, passed on
 		return
 	}
 	text := string(line)

@@ -80,17 +80,26 @@ func lockDir(ctx context.Context, path string, wait time.Duration) (*os.File, er
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
+		if time.Now().After(deadline) || !pause(ctx, lockRetry) {
 			err := fmt.Errorf("%w: %s is locked by process %s", consensus.ErrDataDirLocked, name, lockHolder(name))
 			return nil, errors.Join(err, f.Close())
 		}
-		time.Sleep(lockRetry)
 	}
 	// The pid is for people and error messages only; the lock is what counts.
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	return f, nil
+}
+
+// pause waits for d; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func lockHolder(name string) string {

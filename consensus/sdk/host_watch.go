@@ -30,8 +30,7 @@ func watchHost(s *Server, fd string) <-chan string {
 
 func (s *Server) pollHost(parent int) string {
 	last := time.Now()
-	for {
-		time.Sleep(hostPoll)
+	for range time.Tick(hostPoll) {
 		if os.Getppid() != parent {
 			return "the parent process is another one"
 		}
@@ -45,6 +44,7 @@ func (s *Server) pollHost(parent int) string {
 			return "no call came for longer than the lease"
 		}
 	}
+	return "the clock has stopped" // a ticker's channel is never closed
 }
 
 func (s *Server) leaseExpired(now time.Time) bool {
