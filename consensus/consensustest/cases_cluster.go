@@ -30,6 +30,9 @@ func election(l *lab) {
 	l.converge()
 	leader, at = l.leader()
 	index, term, err := leader.group.ReadIndex(l.t.Context())
+	if leader.leadership() != at {
+		return // it lost the lead meanwhile, and may have refused
+	}
 	if err != nil || term != at.Term || index < at.ReadyIndex {
 		l.checks.breaks("R1", "read index %d in term %d, the leader was ready in term %d at %d: %v", index, term, at.Term, at.ReadyIndex, err)
 	}
@@ -48,12 +51,14 @@ func agreement(l *lab) {
 	l.commit(300, 64)
 	leader, at := l.leader()
 	for _, n := range l.followers(leader) {
-		if r := l.await(l.propose(n, at.Term, l.payload())); r.Outcome != consensus.Rejected || !errors.Is(r.Err, consensus.ErrNotLeader) {
+		r := l.await(l.propose(n, at.Term, l.payload()))
+		l.next[at.Term]--
+		if leader.leadership() == at && (r.Outcome != consensus.Rejected || !errors.Is(r.Err, consensus.ErrNotLeader)) {
 			l.checks.breaks("P1", "a follower's proposal: %s, %v", r.Outcome, r.Err)
 		}
-		l.next[at.Term]--
 	}
-	if r := l.await(l.propose(leader, at.Term-1, l.payload())); r.Outcome != consensus.Rejected || !errors.Is(r.Err, consensus.ErrTermMismatch) {
+	r := l.await(l.propose(leader, at.Term-1, l.payload()))
+	if leader.leadership() == at && (r.Outcome != consensus.Rejected || !errors.Is(r.Err, consensus.ErrTermMismatch)) {
 		l.checks.breaks("P1", "a proposal of the term before: %s, %v", r.Outcome, r.Err)
 	}
 	l.commit(100, 16)

@@ -141,24 +141,52 @@ func (l *lab) payload() string {
 	return fmt.Sprintf("payload-%06d", l.serials)
 }
 
-// commit has count proposals committed by the leader, up to inflight at a time.
+// commit has count proposals committed, up to inflight at a time. The leader may
+// change meanwhile; one that does not change must commit everything.
 func (l *lab) commit(count, inflight int) {
 	l.t.Helper()
-	n, at := l.leader()
-	var window []<-chan consensus.Result
-	for range count {
-		window = append(window, l.propose(n, at.Term, l.payload()))
-		if len(window) < inflight {
-			continue
+	want := l.checks.acknowledged() + count
+	deadline := time.Now().Add(patience)
+	for l.checks.acknowledged() < want {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("no progress within %s", patience)
 		}
-		l.mustCommit(window[0])
-		window = window[1:]
-	}
-	for _, w := range window {
-		l.mustCommit(w)
+		n, at := l.leader()
+		l.pipeline(n, at, want-l.checks.acknowledged(), inflight)
 	}
 }
 
+// pipeline proposes count times through the leader n, or until one fails.
+func (l *lab) pipeline(n *node, at consensus.Leadership, count, inflight int) {
+	l.t.Helper()
+	var window []<-chan consensus.Result
+	going := true
+	for i := 0; going && i < count; i++ {
+		window = append(window, l.propose(n, at.Term, l.payload()))
+		if len(window) == inflight {
+			going = l.committed(n, at, window[0])
+			window = window[1:]
+		}
+	}
+	for _, w := range window {
+		going = l.committed(n, at, w) && going
+	}
+	if !going {
+		l.eventually("T6", "the leadership that failed a proposal ends", func() bool { return n.leadership() != at })
+	}
+}
+
+// committed tells whether a proposal was. If not, n must have lost the lead.
+func (l *lab) committed(n *node, at consensus.Leadership, results <-chan consensus.Result) bool {
+	l.t.Helper()
+	r := l.await(results)
+	if r.Outcome != consensus.Committed {
+		l.t.Logf("a proposal in term %d of replica %d: %s: %v", at.Term, n.id, r.Outcome, r.Err)
+	}
+	return r.Outcome == consensus.Committed
+}
+
+// mustCommit is for clusters of one, where nobody can take the lead away.
 func (l *lab) mustCommit(results <-chan consensus.Result) {
 	l.t.Helper()
 	if r := l.await(results); r.Outcome != consensus.Committed {

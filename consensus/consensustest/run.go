@@ -24,7 +24,7 @@ type Config struct {
 	Nodes int
 	// Options are passed to Start.
 	Options json.RawMessage
-	// Timing is passed to Start; 30 ms and 300 ms if zero. Nothing is judged by the clock.
+	// Timing is passed to Start; 20 ms and 200 ms if zero. Nothing is judged by the clock.
 	Timing consensus.Timing
 	// Kill ends a backend as abruptly as it can be done in one process, and
 	// releases its port. Stop, with a context that has ended, if nil.
@@ -92,7 +92,7 @@ func withDefaults(cfg Config) Config {
 		cfg.Nodes = int(min(d.Limits.MaxMembers, 3))
 	}
 	if cfg.Timing == (consensus.Timing{}) {
-		cfg.Timing = consensus.Timing{Heartbeat: 30 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond}
+		cfg.Timing = consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond}
 	}
 	if cfg.Kill == nil {
 		cfg.Kill = stopAtOnce
