@@ -40,24 +40,18 @@ func (r replicas) OnLeadership(f func(partition int32, leader bool, epoch int32)
 	r.manager.OnLeadership(r.topic, f)
 }
 
-// allReplicas is acks=-1: committed on every in-sync replica.
-const allReplicas = -1
-
 // led is a partition that this broker leads.
 type led struct{ *replica.Partition }
 
 // Append is fenced by the epoch: what was decided on the state of one leadership
 // never lands in the log of another.
 func (p led) Append(epoch int32, batch []byte) (int64, error) {
-	a, err := p.Partition.Append(batch, allReplicas, replica.AppendOptions{Internal: true, LeaderEpoch: &epoch})
+	a, err := p.Partition.Append(batch, replica.AcksAll, replica.AppendOptions{Internal: true, LeaderEpoch: &epoch})
 	return a.End, err
 }
 
 func (p led) AwaitCommitted(ctx context.Context, epoch int32, end int64) error {
-	if s := p.State(); s.Leader && s.LeaderEpoch == epoch && s.HighWatermark >= end {
-		return nil
-	}
-	return p.AwaitAcks(ctx, replica.Appended{First: end, Last: end - 1, End: end, LeaderEpoch: epoch}, allReplicas)
+	return p.AwaitAcks(ctx, replica.Appended{Last: end - 1, End: end, LeaderEpoch: epoch}, replica.AcksAll)
 }
 
 func (p led) Bounds() (start, end int64) {

@@ -67,8 +67,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 }
 
 // OnImage drops the offsets of topics that were deleted. It does not block.
-func (c *Coordinator) OnImage(old, new *metadata.Image) {
-	if old == nil || !anyDeleted(old, new) {
+func (c *Coordinator) OnImage(old, next *metadata.Image) {
+	if old == nil || !anyDeleted(old, next) {
 		return
 	}
 	select {
@@ -77,9 +77,9 @@ func (c *Coordinator) OnImage(old, new *metadata.Image) {
 	}
 }
 
-func anyDeleted(old, new *metadata.Image) bool {
+func anyDeleted(old, next *metadata.Image) bool {
 	for t := range old.Topics() {
-		if _, ok := new.TopicByID(t.ID); !ok {
+		if _, ok := next.TopicByID(t.ID); !ok {
 			return true
 		}
 	}

@@ -34,7 +34,7 @@ func (m *machine) Start(t *coordinator.Turn) {
 			m.touch(t.Now, g, mem)
 		}
 	}
-	m.sweep.Set(t.Now)
+	m.sweep.Set(t.Now.Add(m.cfg.OffsetsRetentionCheckInterval))
 }
 
 // Stop answers everybody who waits for a rebalance.

@@ -18,7 +18,7 @@ const noOffset = -1
 func (m *machine) fetch(group string, topics []kmsg.OffsetFetchRequestGroupTopic, img *metadata.Image) []kmsg.OffsetFetchResponseGroupTopic {
 	g := m.groups[group]
 	if topics == nil {
-		topics = g.committedTopics()
+		topics = g.committedTopics(img)
 	}
 	out := make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(topics))
 	for _, rt := range topics {
@@ -49,12 +49,15 @@ func (g *group) fetchOne(tp topicPartition, img *metadata.Image) kmsg.OffsetFetc
 }
 
 // committedTopics is a request for everything that the group has.
-func (g *group) committedTopics() []kmsg.OffsetFetchRequestGroupTopic {
+func (g *group) committedTopics(img *metadata.Image) []kmsg.OffsetFetchRequestGroupTopic {
 	if g == nil {
 		return nil
 	}
 	var topics []kmsg.OffsetFetchRequestGroupTopic
 	for _, tp := range g.sortedOffsets() {
+		if isOrphan(g.offsets[tp], tp.topic, img) {
+			continue
+		}
 		if len(topics) == 0 || topics[len(topics)-1].Topic != tp.topic {
 			t := kmsg.NewOffsetFetchRequestGroupTopic()
 			t.Topic = tp.topic

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -212,7 +211,7 @@ func TestRefusedJoins(t *testing.T) {
 		for _, tt := range tests {
 			req := b.consumer().joinRequest()
 			tt.change(req)
-			resp := b.JoinGroup(context.Background(), req, ClientInfo{ID: "c"})
+			resp := b.JoinGroup(t.Context(), req, ClientInfo{ID: "c"})
 			want(t, tt.name, protocol.ErrorCode(resp.ErrorCode), tt.want)
 		}
 		if n := len(b.describe("other").Members); n != 0 {

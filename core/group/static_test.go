@@ -1,7 +1,6 @@
 package group
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -32,7 +31,7 @@ func TestAStaticMemberComesBack(t *testing.T) {
 				}
 				reborn := b.static(*old.instance)
 				reborn.version = tt.version
-				resp := b.JoinGroup(context.Background(), reborn.joinRequest(), ClientInfo{ID: "c", Host: "h"})
+				resp := b.JoinGroup(t.Context(), reborn.joinRequest(), ClientInfo{ID: "c", Host: "h"})
 				want(t, "join", protocol.ErrorCode(resp.ErrorCode), protocol.None)
 				reborn.id, reborn.generation = resp.MemberID, resp.Generation
 				b.wantState(stable)
@@ -136,7 +135,7 @@ func TestLeave(t *testing.T) {
 					{MemberID: "stranger"},
 					{MemberID: ids[tt.member], InstanceID: tt.instance},
 				}
-				resp := b.LeaveGroup(context.Background(), req)
+				resp := b.LeaveGroup(t.Context(), req)
 				want(t, "stranger", protocol.ErrorCode(resp.Members[0].ErrorCode), protocol.UnknownMemberID)
 				want(t, "member", protocol.ErrorCode(resp.Members[1].ErrorCode), tt.want)
 				left := 2

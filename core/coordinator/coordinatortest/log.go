@@ -86,6 +86,11 @@ func (l *Log) FailAppend(err error, wrote bool) {
 	l.change(func() { l.fault = &fault{err: err, wrote: wrote} })
 }
 
+// Heal takes every fault back and releases.
+func (l *Log) Heal() {
+	l.change(func() { l.fault, l.held, l.committed = nil, false, l.end() })
+}
+
 // Write appends a record as another broker would have, when it led.
 func (l *Log) Write(timestampMillis int64, key, value []byte) {
 	l.change(func() {
