@@ -28,7 +28,7 @@ func newConfigValidate() *cobra.Command {
 	}
 	configs.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := loadConfig(configs.Source{Path: args[0], Env: os.Environ(), Flags: cmd.Flags()}, cmd.ErrOrStderr())
+		cfg, err := loadConfig(configs.Source{Path: args[0], Env: settingsEnvironment(), Flags: cmd.Flags()}, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func newConfigExplain() *cobra.Command {
 	cmd.Flags().StringVarP(&path, "config", "c", "", "the config file (none: the defaults)")
 	configs.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		src := configs.Source{Path: path, Env: os.Environ(), Flags: cmd.Flags()}
+		src := configs.Source{Path: path, Env: settingsEnvironment(), Flags: cmd.Flags()}
 		if _, err := loadConfig(src, cmd.ErrOrStderr()); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,18 @@ type connection struct {
 	timeout   time.Duration
 }
 
+// bootstrapVariable is the environment variable of --bootstrap.
+const bootstrapVariable = "QUORATE_BOOTSTRAP"
+
+// settingsEnvironment is the environment without the variables that are not
+// settings of a node: a shell that has them may start one too.
+func settingsEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, bootstrapVariable+"=") })
+}
+
 func (c *connection) register(cmd *cobra.Command) {
-	servers := strings.Split(envOr("QUORATE_BOOTSTRAP", defaultBootstrap), ",")
-	cmd.PersistentFlags().StringSliceVarP(&c.bootstrap, "bootstrap", "b", servers, "addresses of one or more brokers (environment: QUORATE_BOOTSTRAP)")
+	servers := strings.Split(envOr(bootstrapVariable, defaultBootstrap), ",")
+	cmd.PersistentFlags().StringSliceVarP(&c.bootstrap, "bootstrap", "b", servers, "addresses of one or more brokers (environment: "+bootstrapVariable+")")
 	cmd.PersistentFlags().DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the cluster")
 }
 

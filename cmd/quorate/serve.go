@@ -35,7 +35,7 @@ func newServe() *cobra.Command {
 		if !dev && path == "" {
 			return &exitError{exitUsage, errors.New("serve needs --config FILE, or --dev for a single node without one")}
 		}
-		src := configs.Source{Path: path, Env: os.Environ(), Flags: cmd.Flags(), Dev: dev}
+		src := configs.Source{Path: path, Env: settingsEnvironment(), Flags: cmd.Flags(), Dev: dev}
 		cfg, err := loadConfig(src, cmd.ErrOrStderr())
 		if err != nil {
 			return err
