@@ -62,7 +62,7 @@ func (c *Client) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, error
 		}
 		wait(ctx, nil, retryPause)
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("no answer from a controller (%s): %w", err, ctx.Err())
+			return nil, fmt.Errorf("no answer from a controller (%s): %w", err.Error(), ctx.Err())
 		}
 	}
 }

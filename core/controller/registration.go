@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -202,7 +203,7 @@ func (r *Registration) registrationRequest() *kmsg.BrokerRegistrationRequest {
 	}
 	endpoints := r.cfg.Listeners
 	if r.cfg.Cluster.Host != "" {
-		endpoints = append(endpoints[:len(endpoints):len(endpoints)], r.cfg.Cluster)
+		endpoints = append(slices.Clip(endpoints), r.cfg.Cluster)
 		endpoints[len(endpoints)-1].Name = ClusterListener
 	}
 	for _, e := range endpoints {

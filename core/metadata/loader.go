@@ -126,7 +126,7 @@ func (l *Loader) follow(ctx context.Context) error {
 		if errors.Is(err, consensus.ErrCompacted) {
 			err = l.install(ctx)
 		}
-		if err != nil || ctx.Err() != nil {
+		if ctx.Err() != nil || err != nil {
 			return endOf(ctx, err)
 		}
 	}
@@ -134,10 +134,12 @@ func (l *Loader) follow(ctx context.Context) error {
 
 // endOf returns nil if ctx ended, whatever came of that.
 func endOf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return fmt.Errorf("follow the metadata log: %w", err)
 	}
-	return fmt.Errorf("follow the metadata log: %w", err)
 }
 
 // apply replays a batch of entries and publishes what comes of it. A batch is

@@ -67,15 +67,11 @@ func readSnapshotAs(meta consensus.SnapshotMeta, r io.Reader) (*Image, error) {
 // log goes on.
 func (l *Loader) saveSnapshots(ctx context.Context) error {
 	saved := uint64(0)
-	for {
+	for ctx.Err() == nil {
 		wanted, changed := l.client.SnapshotWanted(l.group)
 		img, newer := l.newest()
 		if wanted > saved && img.Index >= wanted {
-			if err := l.saveSnapshot(ctx, img); err == nil {
-				saved = img.Index
-			} else if l.log.Warn("metadata snapshot not saved", "index", img.Index, "error", err); pause(ctx, 10*l.cfg.RetryPause) != nil {
-				return nil
-			}
+			saved = l.trySave(ctx, img, saved)
 			continue
 		}
 		if wanted <= saved {
@@ -85,9 +81,26 @@ func (l *Loader) saveSnapshots(ctx context.Context) error {
 		case <-changed:
 		case <-newer:
 		case <-ctx.Done():
-			return nil
 		}
 	}
+	return nil
+}
+
+// trySave saves img and returns the index that is saved now. After a failure it
+// pauses: the backend goes on wanting a snapshot.
+func (l *Loader) trySave(ctx context.Context, img *Image, saved uint64) uint64 {
+	err := l.saveSnapshot(ctx, img)
+	if err == nil {
+		return img.Index
+	}
+	l.log.Warn("metadata snapshot not saved", "index", img.Index, "error", err)
+	t := time.NewTimer(10 * l.cfg.RetryPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return saved
 }
 
 // saveSnapshot streams img to the backend. A newer one there is as good.

@@ -14,11 +14,11 @@ const maxTopicName = 249
 func ValidateTopicName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("Topic name is invalid: the empty string is not allowed") //nolint:staticcheck // Kafka's sentence
+		return errors.New("Topic name is invalid: the empty string is not allowed")
 	case name == "." || name == "..":
-		return fmt.Errorf("Topic name is invalid: '%s' is not allowed", name) //nolint:staticcheck // Kafka's sentence
+		return fmt.Errorf("Topic name is invalid: '%s' is not allowed", name)
 	case len(name) > maxTopicName:
-		return fmt.Errorf("Topic name is invalid: the length of '%.40s...' is longer than the max allowed length %d", name, maxTopicName) //nolint:staticcheck // Kafka's sentence
+		return fmt.Errorf("Topic name is invalid: the length of '%.40s...' is longer than the max allowed length %d", name, maxTopicName)
 	}
 	for _, r := range name {
 		if !legalInTopicName(r) {
