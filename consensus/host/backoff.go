@@ -47,6 +47,9 @@ func (b *backoff) note(end *attemptError) *attemptError {
 	return finalError(consensus.ExitLocked, "%w: end that process, or give this broker another data directory", end.err)
 }
 
+// looping tells whether the limit of crashes per minute has been reached.
+func (b *backoff) looping() bool { return len(b.crashes) >= b.limits.CrashLimit }
+
 // next returns how long to wait now, with up to a fifth of jitter.
 func (b *backoff) next() time.Duration {
 	b.wait = min(max(2*b.wait, b.limits.BackoffMin), b.limits.BackoffMax)

@@ -81,11 +81,11 @@ func checkExecutable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return finalError(consensus.ExitConfig, "the consensus plugin %s does not exist: install it there, or correct consensus.external.path", path)
+		return finalError(consensus.ExitConfig, "the consensus plugin %s does not exist: install it there, or correct consensus/external/path", path)
 	case err != nil:
 		return finalError(consensus.ExitConfig, "the consensus plugin %s cannot be used: %w", path, err)
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
-		return finalError(consensus.ExitConfig, "the consensus plugin %s is not an executable file: run chmod +x on it, or correct consensus.external.path", path)
+		return finalError(consensus.ExitConfig, "the consensus plugin %s is not an executable file: run chmod +x on it, or correct consensus/external/path", path)
 	default:
 		return nil
 	}
@@ -104,7 +104,7 @@ func (s Spec) secureConfig() *plugin.SecureConfig {
 // wrongChecksum says what the checksum is and should be.
 func (s Spec) wrongChecksum() error {
 	return finalError(consensus.ExitConfig,
-		"the consensus plugin %s has the SHA-256 %s, but consensus.external.sha256 says %s: install the right file, or correct the setting",
+		"the consensus plugin %s has the SHA-256 %s, but consensus/external/sha256 says %s: install the right file, or correct the setting",
 		s.Path, fileSum(s.Path), s.SHA256)
 }
 

@@ -15,10 +15,11 @@ import (
 // restarted.
 type Host struct {
 	*client
-	spec   Spec
-	log    *slog.Logger
-	state  state
-	opened atomic.Bool // the groups have been opened once, so that data must exist from now on
+	spec      Spec
+	log       *slog.Logger
+	pluginLog *slog.Logger // for what the plugin logs, which names its own component
+	state     state
+	opened    atomic.Bool // the groups have been opened once, so that data must exist from now on
 
 	first *instance // from Launch, for Run
 }
@@ -31,8 +32,9 @@ func Launch(ctx context.Context, spec Spec, log *slog.Logger) (*Host, error) {
 	if err != nil {
 		return nil, &ExitError{Code: consensus.ExitConfig, Reason: err.Error(), Err: err}
 	}
-	log = log.With("component", "consensus", "plugin", spec.Name)
-	h := &Host{client: newClient(spec.Groups, log), spec: spec, log: log}
+	pluginLog := log.With("plugin", spec.Name)
+	log = pluginLog.With("component", "consensus")
+	h := &Host{client: newClient(spec.Groups, log), spec: spec, log: log, pluginLog: pluginLog}
 	if spec.Name == External && spec.SHA256 == "" {
 		log.Warn("the external consensus plugin is run without a checksum", "path", spec.Path)
 	}
@@ -76,9 +78,12 @@ func (h *Host) Run(ctx context.Context) error {
 			return nil
 		case <-i.done:
 		}
-		h.log.Error("consensus plugin ended", "reason", i.end, "last_lines", i.proc.stderr.last())
+		h.log.Error("consensus plugin ended", "reason", i.end)
 		h.state.ended(i.end.Error())
 		b.lived(time.Since(i.started))
+		if b.looping() {
+			h.log.Error("consensus plugin crashes again and again", "last_lines", i.proc.stderr.last())
+		}
 		next, end := h.start(ctx, b, 0, i.end)
 		if next == nil {
 			return h.ended(ctx, end)

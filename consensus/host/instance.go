@@ -42,7 +42,7 @@ type instance struct {
 // error nothing of it is left.
 func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 	h.state.set(StateStarting, 0)
-	proc, err := startProcess(h.spec, h.log)
+	proc, err := startProcess(h.spec, h.pluginLog)
 	if err != nil {
 		return nil, judge(err, -1)
 	}
@@ -55,7 +55,7 @@ func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 	}
 	h.opened.Store(true)
 	h.state.set(StateRunning, proc.pid())
-	i.log.Info("consensus plugin runs", "plugin", h.spec.Name)
+	i.log.Info("consensus plugin runs")
 	go i.run(s)
 	return i, nil
 }

@@ -29,7 +29,7 @@ type process struct {
 }
 
 // startProcess starts the plugin and connects to it. After an error nothing of
-// it is left; an error that needs an operator is an *attemptError.
+// it is left. What the plugin logs goes to log. An error that needs an operator is an *attemptError.
 func startProcess(spec Spec, log *slog.Logger) (*process, error) {
 	socketDir, err := prepareRunDir(spec.RunDir)
 	if err != nil {

@@ -86,7 +86,14 @@ func (s *Server) TransferLeadership(ctx context.Context, req *consensuspb.Transf
 	}
 	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
 	defer cancel()
-	if err := t.TransferLeadership(ctx, req.GetTargetReplicaId()); err != nil {
+	to := req.GetTargetReplicaId()
+	if to == consensus.NoLeader {
+		to = successor(g.log)
+	}
+	if to == consensus.NoLeader {
+		return nil, fmt.Errorf("transfer leadership of group %d: %w: there is nobody else", g.id, consensus.ErrInvalidArgument)
+	}
+	if err := t.TransferLeadership(ctx, to); err != nil {
 		return nil, fmt.Errorf("transfer leadership of group %d: %w", g.id, err)
 	}
 	lead, _ := g.log.Leadership()
@@ -125,6 +132,26 @@ func (s *Server) GetMetrics(context.Context, *consensuspb.GetMetricsRequest) (*c
 	return nil, fmt.Errorf("metrics: %w", consensus.ErrUnsupported)
 }
 
+// successor returns the voter that is best prepared to lead g after this
+// replica, or NoLeader if there is none.
+func successor(g consensus.Group) uint64 {
+	match := make(map[uint64]uint64)
+	for _, p := range g.Status().Peers {
+		match[p.ReplicaID] = p.Match
+	}
+	lead, _ := g.Leadership()
+	best := consensus.NoLeader
+	for _, m := range g.Members().Members {
+		if m.Role != consensus.Voter || m.ReplicaID == lead.Leader {
+			continue
+		}
+		if best == consensus.NoLeader || match[m.ReplicaID] > match[best] {
+			best = m.ReplicaID
+		}
+	}
+	return best
+}
+
 // transferAll hands over every leadership, as far as the backend can and ctx allows.
 func (s *Server) transferAll(ctx context.Context) {
 	groups, _ := s.openGroups()
@@ -132,13 +159,14 @@ func (s *Server) transferAll(ctx context.Context) {
 	for _, g := range groups {
 		t, ok := g.log.(consensus.LeadershipTransferer)
 		lead, _ := g.log.Leadership()
-		if !ok || lead.Role != consensus.LeaderReady {
+		to := successor(g.log)
+		if !ok || lead.Role != consensus.LeaderReady || to == consensus.NoLeader {
 			continue
 		}
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, transferWait)
 			defer cancel()
-			if err := t.TransferLeadership(ctx, consensus.NoLeader); err != nil {
+			if err := t.TransferLeadership(ctx, to); err != nil {
 				s.log.Warn("leadership was not handed over", "group", g.id, "error", err)
 			}
 		})
