@@ -47,13 +47,26 @@ func (p *Partition) enterEpoch(prev, next *leadership, newEpoch bool, now time.T
 	case !next.mine:
 		p.followers = nil
 		p.wal.SetEpoch(next.epoch)
-		return nil
+		return p.forgetEmptyEpoch()
 	}
 	if err := p.wal.StartEpoch(next.epoch); err != nil {
 		return fmt.Errorf("begin leader epoch %d of %s: %w", next.epoch, p, err)
 	}
 	next.epochStart = p.wal.End()
 	p.followers = newFollowers(next, now)
+	return nil
+}
+
+// forgetEmptyEpoch drops an epoch that this broker began as leader and wrote
+// nothing in. The next leader may have records of an epoch before it, at the same
+// offsets, that it does not know to be late.
+func (p *Partition) forgetEmptyEpoch() error {
+	if p.wal.LatestEpoch() <= p.lastEpoch() {
+		return nil
+	}
+	if err := p.wal.Truncate(p.wal.End()); err != nil {
+		return fmt.Errorf("forget the empty leader epoch %d of %s: %w", p.wal.LatestEpoch(), p, err)
+	}
 	return nil
 }
 

@@ -34,8 +34,8 @@ func (p *Partition) position(leader int32) (pos position, ok bool) {
 	return position{leader: leader, epoch: l.epoch, offset: p.wal.End(), lastEpoch: p.lastEpoch()}, true
 }
 
-// lastEpoch is the epoch of the last record. The log's own latest epoch is no
-// substitute: a leader that wrote nothing has begun it, and nobody else knows it.
+// lastEpoch is the epoch of the last record, -1 without one. The log's own latest
+// epoch may be a later one that has no records.
 func (p *Partition) lastEpoch() int32 {
 	end := p.wal.End()
 	if end == p.wal.Start() {
@@ -144,8 +144,10 @@ func (p *Partition) followStart(leaderStart int64) error {
 // followError keeps what the leader or the network did wrong apart from what the
 // disk did.
 func (p *Partition) followError(err error) error {
-	if errors.Is(err, errDiverged) || errors.Is(err, wal.ErrNotContiguous) {
-		return err
+	for _, refused := range []error{errDiverged, wal.ErrNotContiguous, wal.ErrFencedEpoch} {
+		if errors.Is(err, refused) {
+			return err
+		}
 	}
 	if _, ok := errors.AsType[*protocol.Error](err); ok {
 		return err

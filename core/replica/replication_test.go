@@ -115,6 +115,23 @@ func TestFormerLeaderTruncatesByEpoch(t *testing.T) {
 	}
 }
 
+// Broker 2 leads for a moment and writes nothing. The record that broker 1 wrote
+// in the epoch before is then of an epoch that is older than broker 2's latest.
+func TestEpochWithoutRecordsIsForgotten(t *testing.T) {
+	c := testCluster(t, 2, func(cfg *Config) { cfg.ReplicaLagTimeMax = time.Hour })
+	topic := c.topic("orders", 1, []int32{1, 2})
+	c.mustProduce(c.on(1, topic), AcksAll, "a")
+	c.isolate(2, true)
+	c.mustProduce(c.on(1, topic), AcksLeader, "b")
+	c.elect(topic, 2)
+	c.elect(topic, 1)
+	c.isolate(2, false)
+	c.awaitMark(2, topic, 2)
+	if got := valuesOf(t, c.on(2, topic), 2); got[1] != "b" {
+		t.Errorf("records are %q", got)
+	}
+}
+
 func TestTopicCreatedAgainStartsEmpty(t *testing.T) {
 	c := testCluster(t, 2, nil)
 	old := c.topic("orders", 1, []int32{1, 2})
