@@ -19,7 +19,7 @@ func (l *Log) Close() error {
 	}
 	err := l.seal()
 	l.closed.Store(true)
-	return errors.Join(err, l.closeFiles())
+	return errors.Join(err, closeAll(l.view.Load().segments))
 }
 
 // seal leaves what a clean Open needs.
@@ -50,13 +50,6 @@ func (l *Log) seal() error {
 	return nil
 }
 
-func (l *Log) closeFiles() (err error) {
-	for _, s := range l.view.Load().segments {
-		err = errors.Join(err, s.close())
-	}
-	return err
-}
-
 // Delete removes the log from disk and closes it. The directory gets another name
 // first, so that a crash on the way does not leave half a log: what it leaves
 // RemoveDeleted removes. Also a failed or closed log can be deleted.
@@ -67,7 +60,7 @@ func (l *Log) Delete() error {
 	defer l.mu.Unlock()
 	var err error
 	if !l.closed.Swap(true) {
-		err = l.closeFiles()
+		err = closeAll(l.view.Load().segments)
 	}
 	gone := l.dir + deletedSuffix
 	return errors.Join(err, l.fsys.RemoveAll(gone), l.deleteDir(gone))

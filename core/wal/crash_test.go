@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -30,14 +31,13 @@ type crashModel struct {
 	resets  bool // a Reset was cut off: it may have happened
 }
 
+// crashSeeds is kept small for every day; thousands find more.
+var crashSeeds = flag.Uint64("seeds", 150, "how many seeds TestCrash tries")
+
 // TestCrash appends, syncs, truncates, deletes and closes at random, cuts the
 // power at a random call to the file system, and opens again.
 func TestCrash(t *testing.T) {
-	seeds := 300
-	if testing.Short() {
-		seeds = 60
-	}
-	for seed := range uint64(seeds) {
+	for seed := range *crashSeeds {
 		runCrashSeed(t, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)

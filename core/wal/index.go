@@ -2,12 +2,9 @@ package wal
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
-	"sort"
 	"sync"
 	"sync/atomic"
 )
@@ -24,15 +21,15 @@ const tailEntries = 512
 
 // index is a sparse index of a segment: sorted entries of a fixed size, the older
 // ones in the file, the newer ones in memory. One writer (the log's mutex);
-// readers lock nothing once the file is open.
+// readers lock nothing.
 type index struct {
 	fsys  FS
 	name  string
 	width int
 	tail  atomic.Pointer[indexTail]
 
-	opening sync.Mutex // the first use of the file
-	file    atomic.Pointer[indexFile]
+	opening sync.Mutex                // the writer and a sync round may come first together
+	file    atomic.Pointer[indexFile] // nil until something is written
 }
 
 // indexFile makes the open file one pointer.
@@ -58,7 +55,7 @@ func (x *index) count() int {
 	return t.flushed + int(t.n.Load())
 }
 
-// open returns the file, opened at the first call.
+// open returns the file, opened at the first call; it is created if it is not there.
 func (x *index) open() (File, error) {
 	if f := x.file.Load(); f != nil {
 		return f, nil
@@ -185,53 +182,6 @@ func (x *index) decode(b []byte) indexEntry {
 		return indexEntry{timestamp: int64(binary.BigEndian.Uint64(b)), relative: binary.BigEndian.Uint32(b[8:])}
 	}
 	return indexEntry{relative: binary.BigEndian.Uint32(b), position: binary.BigEndian.Uint32(b[4:])}
-}
-
-var entryBuffers = sync.Pool{New: func() any { return new([timeEntrySize]byte) }}
-
-// entry reads the i-th entry as t, a tail of x, has it.
-func (x *index) entry(t *indexTail, i int) (indexEntry, error) {
-	if i >= t.flushed {
-		return x.decode(t.buf[(i-t.flushed)*x.width:]), nil
-	}
-	f, err := x.open()
-	if err != nil {
-		return indexEntry{}, err
-	}
-	b := entryBuffers.Get().(*[timeEntrySize]byte)
-	defer entryBuffers.Put(b)
-	if _, err := f.ReadAt(b[:x.width], int64(i*x.width)); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return indexEntry{}, fmt.Errorf("read index %s: %w", x.name, err)
-	}
-	return x.decode(b[:x.width]), nil
-}
-
-// search returns how many entries come before the first one for which after is true.
-func (x *index) search(after func(indexEntry) bool) (n int, err error) {
-	t := x.tail.Load()
-	n = sort.Search(t.flushed+int(t.n.Load()), func(i int) bool {
-		if err != nil {
-			return true
-		}
-		var e indexEntry
-		e, err = x.entry(t, i)
-		return err == nil && after(e)
-	})
-	return n, err
-}
-
-// last returns the last entry before the first one for which after is true; ok is
-// false if there is none.
-func (x *index) last(after func(indexEntry) bool) (e indexEntry, ok bool, err error) {
-	n, err := x.search(after)
-	if err != nil || n == 0 {
-		return e, false, err
-	}
-	e, err = x.entry(x.tail.Load(), n-1)
-	return e, err == nil, err
 }
 
 // lastEntry returns the last entry; ok is false if there is none.

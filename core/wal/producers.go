@@ -171,21 +171,22 @@ func (ps *producers) stage(b record.Batch, base int64, now time.Time) {
 // commit makes the staged batches part of the state.
 func (ps *producers) commit(now time.Time) {
 	for i := range ps.pending {
-		ps.put(ps.pending[i], now)
+		ps.put(&ps.pending[i], now)
 	}
 	ps.begin()
 }
 
-// put stores a producer's state.
-func (ps *producers) put(p producer, now time.Time) {
+// put stores a copy of a producer's state.
+func (ps *producers) put(p *producer, now time.Time) {
 	if old := ps.known[p.id]; old != nil {
-		*old = p
+		*old = *p
 		return
 	}
 	if len(ps.known) >= ps.max {
 		ps.evict(now)
 	}
-	ps.known[p.id] = &p
+	fresh := *p
+	ps.known[p.id] = &fresh
 }
 
 func (ps *producers) expired(p *producer, now time.Time) bool {

@@ -109,7 +109,7 @@ func (s *segment) close() error {
 // until the scanner moves, and its position. A nil batch
 // means that the segment ends before offset.
 func (s *segment) find(offset int64, sc *scanner) (batch record.Batch, at int64, err error) {
-	e, _, err := s.offsets.last(func(e indexEntry) bool { return s.base+int64(e.relative) > offset })
+	e, err := s.offsets.last(func(e indexEntry) bool { return s.base+int64(e.relative) > offset })
 	if err != nil {
 		return nil, 0, err
 	}
@@ -128,11 +128,11 @@ func (s *segment) find(offset int64, sc *scanner) (batch record.Batch, at int64,
 // would come next. It shares the files with s, which stay as they are until cut.
 func (s *segment) truncated(size, end int64) (*segment, error) {
 	beyond := func(e indexEntry) bool { return s.base+int64(e.relative) >= end }
-	offsets, err := s.offsets.search(beyond)
+	offsets, _, err := s.offsets.search(beyond)
 	if err != nil {
 		return nil, err
 	}
-	times, err := s.times.search(beyond)
+	times, _, err := s.times.search(beyond)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (ps *producers) load(b []byte, now time.Time) error {
 			batches[n] = e.batches[0]
 			e.batches, e.n = batches, n+1
 		}
-		ps.put(e, now)
+		ps.put(&e, now)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64, epoch int32, found bool, 
 // timestamp is ts or later, or nil.
 func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch, error) {
 	// Everything up to the last entry below ts is too old.
-	t, _, err := s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
+	t, err := s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func (l *Log) truncate(to int64) error {
 	}
 	from := l.end.Load()
 	l.publishShrunk(&view{append(slices.Clone(old.segments[:i]), active)}, end)
-	if err := l.discard(old.segments[i+1:]); err != nil {
+	if err := errors.Join(l.removeFiles(old.segments[i+1:]), closeAll(old.segments[i+1:])); err != nil {
 		return err
 	}
 	if err := active.cut(); err != nil {
@@ -113,7 +113,7 @@ func (l *Log) reset(start int64) error {
 	if err := l.beginShrink(checkpoint{start: l.checkpoint.start}); err != nil {
 		return err
 	}
-	if err := l.discard(old.segments); err != nil {
+	if err := l.removeFiles(old.segments); err != nil {
 		return err
 	}
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
@@ -136,7 +136,7 @@ func (l *Log) reset(start int64) error {
 	l.publishShrunk(&view{[]*segment{s}}, start)
 	l.durable.Store(start)
 	l.log.Info("reset log", "dir", l.dir, "from_offset", from, "start_offset", start)
-	return l.fsys.SyncDir(l.dir)
+	return errors.Join(l.fsys.SyncDir(l.dir), closeAll(old.segments))
 }
 
 // beginShrink makes it durable that the log may get shorter, before it does.
@@ -158,13 +158,21 @@ func (l *Log) publishShrunk(v *view, end int64) {
 	l.durable.Store(min(l.durable.Load(), end))
 }
 
-// discard removes segments from the last to the first, so that a crash on the way
-// leaves no hole.
-func (l *Log) discard(segments []*segment) error {
+// removeFiles removes segments from the last to the first, so that a crash on the
+// way leaves no hole. Readers who have them still can read them.
+func (l *Log) removeFiles(segments []*segment) error {
 	for _, s := range slices.Backward(segments) {
-		if err := errors.Join(l.removeSegmentFiles(s.base), s.close()); err != nil {
+		if err := l.removeSegmentFiles(s.base); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// closeAll closes segments that are in no view any more.
+func closeAll(segments []*segment) (err error) {
+	for _, s := range segments {
+		err = errors.Join(err, s.close())
+	}
+	return err
 }
