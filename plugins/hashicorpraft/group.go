@@ -115,16 +115,13 @@ func (g *group) advanceLocked(index uint64) {
 }
 
 // installed takes over a snapshot that the leader sent and that is stored.
-func (g *group) installed(index, term uint64) error {
-	if err := g.store.cover(index, term); err != nil {
-		return err
-	}
+func (g *group) installed(index, term uint64) {
+	g.store.install(index, term)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.bytes = 0
 	g.advanceLocked(index)
 	g.wantSnapshotLocked()
-	return nil
 }
 
 // Read delivers from the log store. What is committed in it never changes, so

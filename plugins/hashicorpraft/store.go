@@ -38,6 +38,7 @@ type store struct {
 
 	mu       sync.Mutex
 	snapshot struct{ index, term uint64 }
+	floor    uint64 // entries below it are no longer there, whatever the disk says
 }
 
 var _ raft.MonotonicLogStore = (*store)(nil)
@@ -76,7 +77,7 @@ func (s *store) LastIndex() (uint64, error) { return s.wal.LastIndex() }
 // finds entries that were deleted as long as their segment is there; here they
 // are gone.
 func (s *store) GetLog(index uint64, l *raft.Log) error {
-	first, err := s.wal.FirstIndex()
+	first, err := s.firstReadable()
 	switch {
 	case err == nil && index < first:
 		err = raft.ErrLogNotFound
@@ -138,9 +139,21 @@ func (s *store) Get(key []byte) ([]byte, error) { return s.wal.Get(key) }
 // GetUint64 implements raft.StableStore.
 func (s *store) GetUint64(key []byte) (uint64, error) { return s.wal.GetUint64(key) }
 
-// cover makes the snapshot at index, which is durable, the newest, and removes
-// what it makes wrong: a log that ends below it, since entries could not follow
-// on, and entries up to it that are of another history.
+// install takes note of a durable snapshot that the leader sent, and hides the
+// entries up to it at once: they may be of another history. The library then
+// asks to delete the whole log. What is above the snapshot stays, because the
+// library goes on believing that it is there, and compares it with the leader's.
+func (s *store) install(index, term uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.index, s.snapshot.term = index, term
+	s.floor = index + 1
+}
+
+// cover takes note of a durable snapshot that is the host's, or was found at the
+// start, and removes what can not stand beside it: a log that ends below it,
+// since entries could not follow on, and entries up to it that are of another
+// history. Both are left if the process ends in the middle of an installation.
 func (s *store) cover(index, term uint64) error {
 	s.mu.Lock()
 	s.snapshot.index, s.snapshot.term = index, term
@@ -193,12 +206,12 @@ func (s *store) firstReadable() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if last == 0 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		return s.snapshot.index + 1, nil
 	}
-	return first, nil
+	return max(first, s.floor), nil
 }
 
 func (s *store) snapshotIndex() uint64 {
