@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/protocol"
@@ -98,5 +99,5 @@ func (t *term[M]) releaseTo(end int64, err error) {
 		}
 		call(p.answers, err)
 	}
-	t.parked = append(t.parked[:0], t.parked[n:]...)
+	t.parked = slices.Delete(t.parked, 0, n)
 }

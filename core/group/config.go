@@ -25,6 +25,10 @@ type Config struct {
 	// MaxGroupSize is how many members a group may have, those included that only
 	// got their member id [group.max.size]. Default 10000.
 	MaxGroupSize int
+	// MaxGroupBytes bounds what the members of a group tell their leader about
+	// themselves, all together; whoever would exceed it is answered
+	// GROUP_MAX_SIZE_REACHED. Default 64 MiB.
+	MaxGroupBytes int
 	// MaxGroups is how many groups one partition of __consumer_offsets may hold;
 	// further ones are answered COORDINATOR_NOT_AVAILABLE. Default 100000.
 	MaxGroups int
@@ -49,6 +53,7 @@ func DefaultConfig() Config {
 		InitialRebalanceDelay:         3 * time.Second,
 		NewMemberJoinTimeout:          5 * time.Minute,
 		MaxGroupSize:                  10_000,
+		MaxGroupBytes:                 64 << 20,
 		MaxGroups:                     100_000,
 		MaxOffsetMetadataBytes:        4096,
 		OffsetsRetention:              7 * 24 * time.Hour,
@@ -70,6 +75,7 @@ func (c Config) Validate() error {
 	check(c.InitialRebalanceDelay >= 0, "initial rebalance delay %v: must not be negative", c.InitialRebalanceDelay)
 	check(c.NewMemberJoinTimeout > 0, "new member join timeout %v: must be above 0", c.NewMemberJoinTimeout)
 	check(c.MaxGroupSize > 0, "maximum group size %d: must be above 0", c.MaxGroupSize)
+	check(c.MaxGroupBytes > 0, "maximum group bytes %d: must be above 0", c.MaxGroupBytes)
 	check(c.MaxGroups > 0, "maximum number of groups %d: must be above 0", c.MaxGroups)
 	check(c.MaxOffsetMetadataBytes >= 0 && c.MaxOffsetMetadataBytes <= math.MaxInt16,
 		"maximum offset metadata bytes %d: must be between 0 and %d", c.MaxOffsetMetadataBytes, math.MaxInt16)

@@ -125,6 +125,20 @@ func (g *group) joining() int {
 	return n
 }
 
+// bytesWithout returns how much the other members tell their leader.
+func (g *group) bytesWithout(id string) int {
+	n := 0
+	for _, m := range g.members {
+		if m.id == id {
+			continue
+		}
+		for _, p := range m.protocols {
+			n += len(p.name) + len(p.metadata)
+		}
+	}
+	return n
+}
+
 // allJoined reports whether nobody is missing in the rebalance.
 func (g *group) allJoined() bool { return len(g.pending) == 0 && g.joining() == len(g.members) }
 

@@ -32,7 +32,7 @@ func (m *machine) join(t *coordinator.Turn, req *kmsg.JoinGroupRequest, client C
 		return
 	}
 	switch {
-	case !m.hasRoom(g, req.MemberID):
+	case !m.hasRoom(g, req.MemberID), g.bytesWithout(req.MemberID)+protocolBytes(req) > m.cfg.MaxGroupBytes:
 		reply.fail("", protocol.GroupMaxSizeReached)
 	case !g.compatible(req):
 		reply.fail(req.MemberID, protocol.InconsistentGroupProtocol)

@@ -79,6 +79,14 @@ func protocolsOf(req *kmsg.JoinGroupRequest) []protocolMetadata {
 	return protocols
 }
 
+func protocolBytes(req *kmsg.JoinGroupRequest) int {
+	n := 0
+	for _, p := range req.Protocols {
+		n += len(p.Name) + len(p.Metadata)
+	}
+	return n
+}
+
 // matches reports whether the request would change what the leader knows.
 func (m *member) matches(req *kmsg.JoinGroupRequest) bool {
 	if len(m.protocols) != len(req.Protocols) {

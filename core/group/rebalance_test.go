@@ -235,6 +235,15 @@ func TestAFullGroup(t *testing.T) {
 	})
 }
 
+func TestMembersWithTooMuchToSay(t *testing.T) {
+	scenario(t, func(c *Config) { c.MaxGroupBytes = 60 }, func(t *testing.T, b *broker) {
+		first, second, third := b.consumer(), b.consumer(), b.consumer() // 22 bytes each
+		join(t, first, second)
+		want(t, "third", third.joinOnce(), protocol.GroupMaxSizeReached)
+		join(t, first, second)
+	})
+}
+
 // A follower that joins a stable group again with nothing new to say lost an
 // answer; it must not make everybody rebalance. A leader means it.
 func TestRejoiningAStableGroup(t *testing.T) {
