@@ -22,7 +22,7 @@ func ValidateTopicName(name string) error {
 	}
 	for _, r := range name {
 		if !legalInTopicName(r) {
-			return fmt.Errorf("Topic name is invalid: %q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name) //nolint:staticcheck // Kafka's sentence
+			return fmt.Errorf("Topic name is invalid: %q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name)
 		}
 	}
 	return nil
