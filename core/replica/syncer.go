@@ -91,17 +91,27 @@ func (s *syncer) sync(ctx context.Context, p *Partition) {
 
 // syncLog makes everything up to the end durable and lets those know who wait.
 func (p *Partition) syncLog(ctx context.Context) {
-	if p.wal.Durable() < p.wal.End() {
-		err := p.wal.Sync(ctx, p.wal.End())
-		switch {
-		case err == nil:
-		case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
-			return
-		default:
-			p.fail(fmt.Errorf("sync %s: %w", p, err))
-			return
+	err := p.syncUpToEnd(ctx)
+	switch {
+	case err == nil:
+		p.syncs.reached(p.wal.Durable())
+		p.advanceHighWatermark(time.Now())
+	case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
+	default:
+		p.fail(fmt.Errorf("sync %s: %w", p, err))
+	}
+}
+
+// syncUpToEnd syncs what there is at the moment. A follower may truncate between
+// the look at the end and the sync; then it looks again.
+func (p *Partition) syncUpToEnd(ctx context.Context) error {
+	for {
+		end := p.wal.End()
+		if p.wal.Durable() >= end {
+			return nil
+		}
+		if err := p.wal.Sync(ctx, end); !errors.Is(err, wal.ErrOffsetOutOfRange) {
+			return err
 		}
 	}
-	p.syncs.reached(p.wal.Durable())
-	p.advanceHighWatermark(time.Now())
 }
