@@ -94,6 +94,7 @@ func TestProduceRefused(t *testing.T) {
 		{"a batch cut short", produce("small", 0, -1, batch("hello")[:60]), protocol.CorruptMessage},
 		{"a batch too large", produce("small", 0, -1, batch(strings.Repeat("x", 2000))), protocol.MessageTooLarge},
 		{"a version that is refused", versioned(produce("small", 0, -1, batch("x")), 2), protocol.UnsupportedVersion},
+		{"an internal topic", produce("__consumer_offsets", 0, -1, batch("x")), protocol.InvalidTopicException},
 		{"a transaction", transactional, protocol.InvalidRequest},
 	}
 	for _, tt := range tests {

@@ -81,8 +81,8 @@ func (pr *production) appendTopic(img *metadata.Image, ti int, refused error) {
 		part := kmsg.NewProduceResponseTopicPartition()
 		part.Partition = in.Partitions[pi].Partition
 		err := refused
-		if err == nil && !known {
-			err = protocol.Errorf(protocol.UnknownTopicOrPartition, "no topic %q", in.Topic)
+		if err == nil {
+			err = produceTopicRefused(in.Topic, known)
 		}
 		if err == nil {
 			err = pr.appendPartition(topic, &in.Partitions[pi], &part, ti, pi)
@@ -93,6 +93,18 @@ func (pr *production) appendTopic(img *metadata.Image, ti int, refused error) {
 		out.Partitions = append(out.Partitions, part)
 	}
 	pr.resp.Topics = append(pr.resp.Topics, out)
+}
+
+// produceTopicRefused returns why clients may not produce to a topic. A record in
+// an internal topic that its coordinator cannot read would keep it from loading.
+func produceTopicRefused(topic string, known bool) error {
+	switch {
+	case isInternal(topic):
+		return protocol.Errorf(protocol.InvalidTopicException, "%s is the broker's own topic; clients do not produce to it", topic)
+	case !known:
+		return protocol.Errorf(protocol.UnknownTopicOrPartition, "no topic %q", topic)
+	}
+	return nil
 }
 
 func (pr *production) appendPartition(topic *metadata.Topic, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition, ti, pi int) error {

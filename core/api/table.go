@@ -61,6 +61,7 @@ func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which 
 		{kmsg.CreatePartitions, 0, 3, clients, handle((*API).createPartitions)},
 		{kmsg.DeleteGroups, 0, 2, clients, handle((*API).deleteGroups)},
 		{kmsg.IncrementalAlterConfigs, 0, 1, clients, handle((*API).incrementalAlterConfigs)},
+		{kmsg.OffsetDelete, 0, 0, clients, handle((*API).offsetDelete)},
 		{kmsg.AlterPartition, 3, 3, brokers, handleDirect},
 		{kmsg.Envelope, 0, 0, brokers, handle((*API).envelope)},
 		{kmsg.DescribeCluster, 0, 2, clients, handle((*API).describeCluster)},
