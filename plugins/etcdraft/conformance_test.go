@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensustest"
@@ -13,7 +14,10 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	consensustest.Run(t, consensustest.Config{New: newMortal, Kill: kill})
+	consensustest.Run(t, consensustest.Config{
+		New: newMortal, Kill: kill,
+		Timing: consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond},
+	})
 }
 
 // mortal is a backend that can die like a process: from one moment on nothing

@@ -68,9 +68,12 @@ type group struct {
 	saveMu    sync.Mutex // one SaveSnapshot at a time
 	mu        sync.Mutex
 	history   history
-	transfers map[uint64]transfer            // snapshots being sent, by peer
-	budgets   map[uint64]*semaphore.Weighted // bytes received and not yet stepped, by peer
+	transfers map[uint64]transfer  // snapshots being sent, by peer
+	budgets   map[uint64]*weighted // bytes received and not yet stepped, by peer
 }
+
+// weighted is a semaphore of bytes.
+type weighted = semaphore.Weighted
 
 // receiveBudget is how many bytes of messages of one peer may wait for the loop.
 // A full one holds back that peer's connection.
@@ -90,7 +93,7 @@ func newGroup(b *Backend, spec consensus.GroupSpec, c config) (*group, error) {
 		snapshots: snapshotStore{b.snapshotDir(uint64(spec.ID))},
 		history:   history{c},
 		transfers: make(map[uint64]transfer),
-		budgets:   make(map[uint64]*semaphore.Weighted),
+		budgets:   make(map[uint64]*weighted),
 	}
 	g.pending.waiting = make(map[uint64]proposal)
 	g.store = &storage{log: b.store, group: g.id, fail: func(err error) { b.fatal.fatal(consensus.ExitStorage, err) }}

@@ -29,6 +29,7 @@ func (g *group) run() {
 			g.backend.fatal.fatal(consensus.ExitBug, err)
 		}
 	}()
+	g.campaignAlone()
 	ticker := time.NewTicker(g.timing.tick)
 	defer ticker.Stop()
 	g.nextTick = time.Now().Add(g.timing.tick)
@@ -40,6 +41,16 @@ func (g *group) run() {
 		case <-g.ctx.Done():
 			return
 		}
+	}
+}
+
+// campaignAlone spares the only voter of a group the wait for an election timeout.
+func (g *group) campaignAlone() {
+	if c := g.currentConfig(); len(c.Voters) != 1 || c.Voters[0] != g.self || len(c.VotersOutgoing) > 0 {
+		return
+	}
+	if err := g.node.Campaign(); err != nil {
+		g.log.Warn("campaign", "error", err)
 	}
 }
 
