@@ -177,7 +177,7 @@ func TestFailures(t *testing.T) {
 			p := newPool(t, Config{}, tt.peer.listener.Addr().String)
 			result := make(chan error, 1)
 			go func() {
-				_, err := p.Request(t.Context(), tt.broker, LaneControl, tt.req)
+				_, err := p.Request(within(t, 10*time.Second), tt.broker, LaneControl, tt.req)
 				result <- err
 			}()
 			if tt.during != nil {

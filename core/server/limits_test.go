@@ -42,8 +42,11 @@ func TestIdle(t *testing.T) {
 	h.dial(t, "clients").wantClosed()
 
 	close(release) // the connection that waited longer than the timeout is still there
-	if id, _ := waiting.answer(); id != 1 {
-		t.Errorf("got answer %d, want 1", id)
+	for id := range int32(2) {
+		if got, _ := waiting.answer(); got != id+1 {
+			t.Errorf("got answer %d, want %d", got, id+1)
+		}
+		waiting.send(request(2, &kmsg.MetadataRequest{}, 9))
 	}
 	cluster.send(request(2, &kmsg.AlterPartitionRequest{}, 3))
 	if id, _ := cluster.answer(); id != 2 {
@@ -138,6 +141,25 @@ func TestMemoryBudgetPushesBack(t *testing.T) {
 	}
 	if !h.memory[Client].TryAcquire(h.cfg.RequestMemory) {
 		t.Error("memory was not given back")
+	}
+}
+
+// A small request takes its share when it is there, not when it is announced.
+func TestSlowSmallRequestHoldsNothing(t *testing.T) {
+	t.Parallel()
+	one := request(1, &kmsg.MetadataRequest{}, 9)
+	h := start(t, func(c *Config) { c.RequestMemory = protocol.RequestWeight(3, len(one)-4) })
+	slow, quick := h.dial(t, "clients"), h.dial(t, "clients")
+	slow.send(one[:10])
+	for range 10 { // the slow one's first bytes have arrived by one of these
+		quick.send(one)
+		if id, _ := quick.answer(); id != 1 {
+			t.Fatalf("got answer %d, want 1", id)
+		}
+	}
+	slow.send(one[10:])
+	if id, _ := slow.answer(); id != 1 {
+		t.Errorf("got answer %d, want 1", id)
 	}
 }
 
