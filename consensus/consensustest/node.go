@@ -48,6 +48,7 @@ func (n *node) bind() {
 	if n.listen != "" {
 		cfg.Peer = consensus.PeerEndpoint{Listen: n.listen, Advertise: n.listen}
 	}
+	cfg.Peer.TLS = n.l.cfg.PeerTLS
 	n.backend = n.l.cfg.New()
 	if err := n.backend.Start(n.l.t.Context(), cfg); err != nil {
 		n.l.t.Fatalf("replica %d: start: %v", n.id, err)

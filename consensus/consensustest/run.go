@@ -26,6 +26,8 @@ type Config struct {
 	Options json.RawMessage
 	// Timing is passed to Start; 20 ms and 200 ms if zero. Nothing is judged by the clock.
 	Timing consensus.Timing
+	// PeerTLS is the identity of every node, if not nil. Its certificate must be for 127.0.0.1.
+	PeerTLS *consensus.PeerTLS
 	// Kill ends a backend as abruptly as it can be done in one process, and
 	// releases its port. Stop, with a context that has ended, if nil.
 	Kill func(consensus.Backend)

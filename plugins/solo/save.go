@@ -76,4 +76,3 @@ func (g *group) wantSnapshotLocked() {
 	close(g.wantedCh)
 	g.wantedCh = make(chan struct{})
 }
-
