@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/quorate/quorate/consensus"
 )
@@ -57,7 +58,11 @@ func (s *store) write(what string, f func() error) error {
 	return s.fail(fmt.Errorf("%w: %s: %w", consensus.ErrStorageFailed, what, err))
 }
 
+// fail ends the process, unless err only says that the log was closed by a stop.
 func (s *store) fail(err error) error {
+	if errors.Is(err, types.ErrClosed) {
+		return fmt.Errorf("%w: %w", consensus.ErrShuttingDown, types.ErrClosed)
+	}
 	s.failed.CompareAndSwap(nil, &err)
 	s.fatal(err)
 	return err

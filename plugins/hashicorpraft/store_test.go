@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/quorate/quorate/consensus"
 )
 
 // openStore opens the store in dir; it fails the test if the store gives up.
@@ -142,5 +144,20 @@ func TestCompactKeepsTheLastEntry(t *testing.T) {
 	}
 	if err := s.wal.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A stop is no failure: whoever still reads then does not end the process.
+func TestUseAfterCloseIsNotFatal(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	fill(t, s, 1, 3, 1)
+	if err := s.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var l raft.Log
+	for name, err := range map[string]error{"read": s.GetLog(1, &l), "append": s.StoreLog(&raft.Log{Index: 4}), "compact": s.compact(2)} {
+		if !errors.Is(err, consensus.ErrShuttingDown) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
