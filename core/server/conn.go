@@ -30,6 +30,8 @@ type conn struct {
 	ring  chan *exchange
 	// open counts the exchanges in the ring, the one that is being answered included.
 	open atomic.Int32
+	// lastDone is when the latest left it, in Unix nanoseconds.
+	lastDone atomic.Int64
 }
 
 // exchange is a request that was begun and its answer to be.

@@ -41,12 +41,14 @@ func TestIdle(t *testing.T) {
 	waiting.send(request(1, &kmsg.MetadataRequest{}, 9))
 	h.dial(t, "clients").wantClosed()
 
-	close(release) // the connection that waited longer than the timeout is still there
+	// The connection that waited longer than the timeout is still read.
+	waiting.send(request(2, &kmsg.MetadataRequest{}, 9))
+	eventually(t, "the next request begun", func() bool { return h.handler.begunCount() == 2 })
+	close(release)
 	for id := range int32(2) {
 		if got, _ := waiting.answer(); got != id+1 {
 			t.Errorf("got answer %d, want %d", got, id+1)
 		}
-		waiting.send(request(2, &kmsg.MetadataRequest{}, 9))
 	}
 	cluster.send(request(2, &kmsg.AlterPartitionRequest{}, 3))
 	if id, _ := cluster.answer(); id != 2 {

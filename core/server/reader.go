@@ -70,12 +70,13 @@ func (c *conn) next(ctx context.Context) (*exchange, error) {
 }
 
 // awaitRequest waits for the first byte of a request. A connection that waits for
-// answers is not idle.
+// answers is not idle, and neither is one that got one a moment ago.
 func (c *conn) awaitRequest(ctx context.Context) error {
+	begun := time.Now()
 	for {
 		var deadline time.Time
 		if c.session.Kind == Client {
-			deadline = time.Now().Add(c.server.cfg.IdleTimeout)
+			deadline = c.idleSince(begun).Add(c.server.cfg.IdleTimeout)
 		}
 		if err := c.setReadDeadline(ctx, deadline); err != nil {
 			return err
@@ -88,10 +89,22 @@ func (c *conn) awaitRequest(ctx context.Context) error {
 			return ctx.Err()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return classify(err)
-		case c.open.Load() == 0:
+		case !time.Now().Before(c.idleSince(begun).Add(c.server.cfg.IdleTimeout)):
 			return errIdle
 		}
 	}
+}
+
+// idleSince returns when the connection was last busy: now, if an answer is to come,
+// else when the latest was done, or at begun if that is later.
+func (c *conn) idleSince(begun time.Time) time.Time {
+	if c.open.Load() > 0 {
+		return time.Now()
+	}
+	if last := time.Unix(0, c.lastDone.Load()); last.After(begun) {
+		return last
+	}
+	return begun
 }
 
 // setReadDeadline sets a deadline and makes sure that it does not undo the

@@ -48,6 +48,7 @@ func (c *conn) abandon(ctx context.Context) {
 // finish gives back what an exchange held.
 func (c *conn) finish(x *exchange) {
 	c.release(x)
+	c.lastDone.Store(time.Now().UnixNano()) // before open: see idleSince
 	c.open.Add(-1)
 	<-c.slots
 }
