@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/peertls"
@@ -149,88 +148,6 @@ func (b *Backend) BoundPeerAddress() string {
 	return b.transport.listener.Addr().String()
 }
 
-// OpenGroup implements consensus.Backend.
-func (b *Backend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consensus.Group, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case !b.started || b.stopped:
-		return nil, consensus.ErrShuttingDown
-	case spec.ID == 0:
-		return nil, fmt.Errorf("%w: group id 0", consensus.ErrInvalidArgument)
-	case b.groups[uint64(spec.ID)] != nil:
-		return nil, consensus.ErrGroupExists
-	case len(b.groups) >= maxGroups:
-		return nil, consensus.ErrGroupLimit
-	}
-	c, err := b.prepare(spec)
-	if err != nil {
-		return nil, fmt.Errorf("open group %d: %w", spec.ID, err)
-	}
-	g, err := newGroup(b, spec, c)
-	if err != nil {
-		return nil, fmt.Errorf("open group %d: %w", spec.ID, err)
-	}
-	b.groups[g.id] = g
-	b.learn(c)
-	g.workers.Go(g.run)
-	return g, nil
-}
-
-// prepare returns the configuration that the group starts with: that of its
-// newest snapshot, or of its first members. A new group's is written to the log
-// before anything else.
-func (b *Backend) prepare(spec consensus.GroupSpec) (config, error) {
-	info, exists := b.store.Info(uint64(spec.ID))
-	if exists {
-		meta, err := parseSnapshotMeta(info.Mark.Data)
-		c := meta.Config
-		for _, m := range spec.Members { // the host may know newer addresses
-			if c.has(m.ReplicaID) {
-				c = c.withMember(m)
-			}
-		}
-		return c, err
-	}
-	var c config
-	switch spec.Mode {
-	case consensus.OpenBootstrap:
-		var err error
-		if c, err = bootstrapConfig(b.cfg.ReplicaID, spec.Members); err != nil {
-			return config{}, err
-		}
-	case consensus.OpenJoin:
-	case consensus.OpenRecover:
-		return config{}, fmt.Errorf("%w: there is no data to recover the group from", consensus.ErrDataIncompatible)
-	default:
-		return config{}, fmt.Errorf("%w: open mode %d", consensus.ErrInvalidArgument, spec.Mode)
-	}
-	data, err := snapshotMeta{Config: c}.encode()
-	if err != nil {
-		return config{}, err
-	}
-	return c, b.store.Append(true, seglog.Write{Group: uint64(spec.ID), Mark: &seglog.Mark{Data: data}})
-}
-
-// learn tells the transport where the members of a configuration are.
-func (b *Backend) learn(c config) {
-	for _, m := range c.Members {
-		if m.Address != "" {
-			b.transport.setPeer(m.ReplicaID, m.Address)
-		}
-	}
-}
-
-// learnMissing is learn for a configuration that another replica sent: what the
-// host of this one said of addresses counts more.
-func (b *Backend) learnMissing(c config) {
-	for _, m := range c.Members {
-		if m.Address != "" && b.transport.peer(m.ReplicaID) == nil {
-			b.transport.setPeer(m.ReplicaID, m.Address)
-		}
-	}
-}
-
 func (b *Backend) group(id uint64) *group {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -295,45 +212,4 @@ func (b *Backend) Stop(context.Context) error {
 		return fmt.Errorf("close log: %w", err)
 	}
 	return nil
-}
-
-// timing is the host's wish in raft's ticks.
-type timing struct {
-	tick, heartbeat, election     time.Duration
-	heartbeatTicks, electionTicks int
-}
-
-// newTiming makes a tick a fifth of a heartbeat, and at most a tenth of an
-// election timeout: raft spreads elections by whole ticks.
-func newTiming(t consensus.Timing) (timing, error) {
-	defaults := consensus.DefaultTiming()
-	if t.Heartbeat == 0 {
-		t.Heartbeat = defaults.Heartbeat
-	}
-	if t.ElectionTimeout == 0 {
-		t.ElectionTimeout = defaults.ElectionTimeout
-	}
-	if t.Heartbeat < time.Millisecond || t.ElectionTimeout < 2*t.Heartbeat || t.ElectionTimeout > time.Hour {
-		return timing{}, fmt.Errorf("%w: heartbeat %s and election timeout %s; the timeout must be at least twice the heartbeat",
-			consensus.ErrInvalidArgument, t.Heartbeat, t.ElectionTimeout)
-	}
-	tick := max(min(t.Heartbeat/5, t.ElectionTimeout/10), time.Millisecond)
-	r := timing{tick: tick, heartbeat: t.Heartbeat, election: t.ElectionTimeout}
-	r.heartbeatTicks = max(int(t.Heartbeat/tick), 1)
-	r.electionTicks = max(int(t.ElectionTimeout/tick), r.heartbeatTicks+1)
-	return r, nil
-}
-
-// withDefaults fills in what the host left open.
-func withDefaults(t consensus.GroupTuning) consensus.GroupTuning {
-	set := func(v *uint64, otherwise uint64) {
-		if *v == 0 {
-			*v = otherwise
-		}
-	}
-	set(&t.RetainEntries, 10_000)
-	set(&t.RetainBytes, 64<<20)
-	set(&t.SnapshotRequestEntries, 50_000)
-	set(&t.SnapshotRequestBytes, 64<<20)
-	return t
 }
