@@ -28,6 +28,7 @@ func TestNoAcknowledgedRecordIsLost(t *testing.T) {
 			for i := range 3 {
 				producers.Go(func() { w.produce(ctx, i) })
 			}
+			c.await("the workload runs", w.runs)
 			faults := faults{c: c, topic: topic, random: rand.New(rand.NewPCG(seed, seed)), cut: map[int32]bool{}}
 			for range 25 {
 				faults.next()
@@ -47,6 +48,13 @@ type workload struct {
 
 	mu    sync.Mutex
 	acked map[string]int64 // value -> offset
+}
+
+// runs tells if anything was acknowledged yet.
+func (w *workload) runs() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acked) > 0
 }
 
 // produce appends to whoever leads until ctx ends.
@@ -116,9 +124,6 @@ func (w *workload) check(t *testing.T) {
 		}
 	}
 	t.Logf("%d records, %d acknowledged, leader epoch %d", len(values), len(w.acked), w.c.image.Load().Partition(w.topic, 0).LeaderEpoch)
-	if len(w.acked) == 0 {
-		t.Error("nothing was acknowledged")
-	}
 }
 
 // last appends one more record; a busy machine may shrink the ISR meanwhile.
