@@ -58,8 +58,8 @@ func newNode(t reflect.Type, tag reflect.StructTag) *node {
 // fields yields the fields of a struct that are keys.
 func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if f := t.Field(i); f.Tag.Get("koanf") != "-" && !yield(f) {
+		for f := range t.Fields() {
+			if f.Tag.Get("koanf") != "-" && !yield(f) {
 				return
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,10 +85,8 @@ func (v value) within(i int64, text func(int64) string) error {
 }
 
 func (v value) choice(text string) error {
-	for _, c := range v.of {
-		if text == c {
-			return nil
-		}
+	if slices.Contains(v.of, text) {
+		return nil
 	}
 	message := fmt.Sprintf("%q is none of %s", text, strings.Join(v.of, ", "))
 	if guess := nearest(text, v.of); guess != "" {

@@ -42,9 +42,9 @@ func TestReadRequestFrame(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for name, wrap := range map[string]func(io.Reader) io.Reader{
-			"": func(r io.Reader) io.Reader { return r }, " byte by byte": iotest.OneByteReader,
+			"at once": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader,
 		} {
-			t.Run(tt.name+name, func(t *testing.T) {
+			t.Run(tt.name+" "+name, func(t *testing.T) {
 				t.Parallel()
 				got, err := ReadRequestFrame(wrap(bytes.NewReader(tt.in)), tt.admit)
 				if !errors.Is(err, tt.wantErr) || !bytes.Equal(got, tt.want) {

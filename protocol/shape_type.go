@@ -43,8 +43,7 @@ func wide(flexible bool, fixed int) int {
 // serves for tagged structs, which exist in flexible versions only.
 func typeShape(t reflect.Type) *shape {
 	s := &shape{kind: kindStruct, memory: int(t.Size())}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		switch {
 		case f.Name == "UnknownTags":
 			s.tagged = true
@@ -97,7 +96,7 @@ func grow(v reflect.Value, n int) {
 
 // setDefault gives v the defaults of kmsg, if it has any.
 func setDefault(v reflect.Value) {
-	if d, ok := v.Addr().Interface().(interface{ Default() }); ok {
+	if d, ok := reflect.TypeAssert[interface{ Default() }](v.Addr()); ok {
 		d.Default()
 	}
 }

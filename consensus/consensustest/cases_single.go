@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,9 +179,7 @@ func (l *lab) acknowledgedNow() map[string]uint64 {
 	l.checks.mu.Lock()
 	defer l.checks.mu.Unlock()
 	out := make(map[string]uint64, len(l.checks.committed))
-	for p, i := range l.checks.committed {
-		out[p] = i
-	}
+	maps.Copy(out, l.checks.committed)
 	return out
 }
 

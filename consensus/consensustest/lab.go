@@ -65,6 +65,8 @@ func (l *lab) spec(mode consensus.OpenMode) consensus.GroupSpec {
 func (l *lab) eventually(rule, what string, done func() bool) {
 	l.t.Helper()
 	deadline := time.Now().Add(patience)
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
 	for !done() {
 		if time.Now().After(deadline) {
 			l.checks.breaks(rule, "in vain: %s", what)
@@ -75,7 +77,7 @@ func (l *lab) eventually(rule, what string, done func() bool) {
 			}
 			l.t.Fatalf("giving up after %s", patience)
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-poll.C
 	}
 }
 

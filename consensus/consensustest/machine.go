@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/quorate/quorate/consensus"
 )
@@ -45,9 +46,7 @@ func (m *machine) apply(e consensus.Entry) error {
 func (m *machine) clone() *machine {
 	c := *m
 	c.Applied = make(map[string]uint64, len(m.Applied))
-	for p, i := range m.Applied {
-		c.Applied[p] = i
-	}
+	maps.Copy(c.Applied, m.Applied)
 	return &c
 }
 

@@ -89,7 +89,7 @@ func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr e
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // the test is over
+	defer l.Close()
 	done := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
@@ -108,7 +108,7 @@ func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr e
 }
 
 func exchange(c *tls.Conn) error {
-	defer c.Close() //nolint:errcheck // what it says no longer matters
+	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}

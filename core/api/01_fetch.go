@@ -165,7 +165,7 @@ func (f *fetching) read(p *kmsg.FetchRequestTopicPartition, isReplica bool) repl
 	}
 	if isReplica {
 		id, _ := replicaOf(f.req)
-		r.Replica = &replica.ReplicaFetch{ID: id, Epoch: f.req.ReplicaState.Epoch}
+		r.Replica = &replica.Follower{ID: id, Epoch: f.req.ReplicaState.Epoch}
 	}
 	return r
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/protocol"
 )
@@ -31,10 +33,8 @@ func (h *leaderHints) leader(topic string, partition int32) (id, epoch int32) {
 	if _, ok := endpointOf(h.img, id, h.listener); !ok {
 		return -1, -1
 	}
-	for _, n := range h.named {
-		if n == id {
-			return id, epoch
-		}
+	if slices.Contains(h.named, id) {
+		return id, epoch
 	}
 	h.named = append(h.named, id)
 	return id, epoch

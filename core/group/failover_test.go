@@ -44,7 +44,7 @@ func TestFailoverAnswersAll(t *testing.T) {
 		want(t, "join", <-one, protocol.None)
 		want(t, "join", <-two, protocol.None)
 		if leader.leader != leader.id {
-			leader, follower = follower, leader
+			follower = leader
 		}
 		syncing := begin(follower.sync)
 		waits(t, "sync", syncing)

@@ -186,7 +186,7 @@ func TestFailures(t *testing.T) {
 			}
 			err := <-result
 			other := ErrUncertain
-			if tt.want == other {
+			if errors.Is(tt.want, other) {
 				other = ErrUnreachable
 			}
 			if !errors.Is(err, tt.want) || errors.Is(err, other) {

@@ -73,7 +73,7 @@ func (f *follower) caughtUp(leaderEnd int64, now time.Time, lagMax time.Duration
 
 // checkFollower tells if a replica may fetch: it is assigned, and not a process
 // that has been replaced since.
-func (p *Partition) checkFollower(l *leadership, r *ReplicaFetch) error {
+func (p *Partition) checkFollower(l *leadership, r *Follower) error {
 	if r.ID == l.leader || !slices.Contains(l.replicas, r.ID) {
 		return protocol.Errorf(protocol.NotLeaderOrFollower, "broker %d is no follower of %s", r.ID, p)
 	}
@@ -85,7 +85,7 @@ func (p *Partition) checkFollower(l *leadership, r *ReplicaFetch) error {
 
 // followerFetched records a follower's position, which may be what the high
 // watermark or a wider ISR waited for.
-func (p *Partition) followerFetched(l *leadership, r *ReplicaFetch, offset int64, now time.Time) {
+func (p *Partition) followerFetched(l *leadership, r *Follower, offset int64, now time.Time) {
 	p.mu.Lock()
 	f := p.followers[r.ID]
 	if f == nil || p.leadership.Load().epoch != l.epoch {

@@ -137,7 +137,7 @@ func TestISRProposal(t *testing.T) {
 			p.leadership.Store(&begun)
 			p.mu.Unlock()
 			for _, f := range tt.fetches {
-				p.followerFetched(l, &ReplicaFetch{ID: f.id, Epoch: f.epoch}, f.offset, start.Add(f.after))
+				p.followerFetched(l, &Follower{ID: f.id, Epoch: f.epoch}, f.offset, start.Add(f.after))
 			}
 			p.proposeISR(start.Add(tt.at))
 			var got []int32
@@ -156,7 +156,7 @@ func TestHighWatermarkCountsTheLargestISR(t *testing.T) {
 	_, p, imgs := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}})
 	now := time.Now()
 	fetch := func(offset int64) {
-		p.followerFetched(p.leadership.Load(), &ReplicaFetch{ID: 2, Epoch: 2}, offset, now)
+		p.followerFetched(p.leadership.Load(), &Follower{ID: 2, Epoch: 2}, offset, now)
 	}
 	fetch(0) // joins an empty log
 	if p.change == nil {
@@ -197,7 +197,7 @@ func TestISRAnswers(t *testing.T) {
 		t.Run(tt.code.String(), func(t *testing.T) {
 			m, p, imgs := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}})
 			now := time.Now()
-			p.followerFetched(p.leadership.Load(), &ReplicaFetch{ID: 2, Epoch: 2}, 0, now)
+			p.followerFetched(p.leadership.Load(), &Follower{ID: 2, Epoch: 2}, 0, now)
 			req, _, ok := p.isrRequest(now)
 			if !ok || len(req.NewEpochISR) != 2 || req.NewEpochISR[1].BrokerEpoch != 2 {
 				t.Fatalf("request is %+v, %v", req, ok)

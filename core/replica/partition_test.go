@@ -17,7 +17,7 @@ func readAt(offset int64) ReadRequest {
 
 func replicaAt(id int32, offset int64) ReadRequest {
 	r := readAt(offset)
-	r.Replica = &ReplicaFetch{ID: id, Epoch: -1}
+	r.Replica = &Follower{ID: id, Epoch: -1}
 	return r
 }
 

@@ -57,8 +57,8 @@ type Appended struct {
 	Duplicate bool
 }
 
-// ReplicaFetch is the follower that reads.
-type ReplicaFetch struct {
+// Follower is the follower that reads.
+type Follower struct {
 	ID    int32
 	Epoch int64 // of its registration; -1 if it did not say
 }
@@ -76,7 +76,7 @@ type ReadRequest struct {
 	// It finds out about divergence (KIP-595).
 	LastFetchedEpoch int32
 	// Replica is nil for consumers. Only requests of the cluster listener may set it.
-	Replica   *ReplicaFetch
+	Replica   *Follower
 	Isolation Isolation
 }
 

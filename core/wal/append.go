@@ -77,8 +77,10 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 			p := l.producers.find(b.ProducerID(), now)
 			if p != nil {
 				if d := p.duplicate(b); d != nil {
-					return Appended{First: d.firstOffset(), Last: d.lastOffset, End: d.lastOffset + 1,
-						LogStart: a.LogStart, MaxTimestamp: d.timestamp, Duplicate: true}, nil
+					return Appended{
+						First: d.firstOffset(), Last: d.lastOffset, End: d.lastOffset + 1,
+						LogStart: a.LogStart, MaxTimestamp: d.timestamp, Duplicate: true,
+					}, nil
 				}
 			}
 			if err := p.check(b); err != nil {

@@ -32,7 +32,7 @@ func (x *index) entry(t *indexTail, i int) (indexEntry, error) {
 	if i >= t.flushed {
 		return x.decode(t.buf[(i-t.flushed)*x.width:]), nil
 	}
-	page := pages.Get().(*[pageEntries * timeEntrySize]byte)
+	page := pages.Get().(*[pageEntries * timeEntrySize]byte) //nolint:errcheck // the pool holds nothing else
 	defer pages.Put(page)
 	b, err := x.read(page[:], i, 1)
 	if err != nil {
@@ -49,7 +49,7 @@ func (x *index) search(after func(indexEntry) bool) (n int, before indexEntry, e
 		n, before = x.searchBytes(t.buf[:inTail*x.width], after)
 		return t.flushed + n, before, nil
 	}
-	page := pages.Get().(*[pageEntries * timeEntrySize]byte)
+	page := pages.Get().(*[pageEntries * timeEntrySize]byte) //nolint:errcheck // the pool holds nothing else
 	defer pages.Put(page)
 	lo, hi := 0, t.flushed // the answer is between them
 	for hi-lo > pageEntries {

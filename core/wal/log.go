@@ -147,7 +147,7 @@ func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) }
 // EndOffsetForEpoch returns the largest epoch that is not above the one asked, and
 // the offset where the next epoch begins: End for the latest. An epoch below all
 // that are known is answered itself, with the first offset that has a known one.
-// ok is false if the epoch asked is above the latest. (KIP-101, KIP-279)
+// ok is false if the epoch asked is above the latest. (KIP-101, KIP-279).
 func (l *Log) EndOffsetForEpoch(epoch int32) (largestEpoch int32, end int64, ok bool) {
 	return l.epochs.endOf(epoch, l.end.Load())
 }

@@ -85,8 +85,10 @@ func (l *Log) open(topicID *[16]byte) error {
 		return l.create()
 	}
 	if bases[0] > l.checkpoint.start {
-		return &CorruptError{File: offsetName(l.dir, l.checkpoint.start, logSuffix),
-			Reason: fmt.Sprintf("records from offset %d on should be there, the first file begins at %d", l.checkpoint.start, bases[0])}
+		return &CorruptError{
+			File:   offsetName(l.dir, l.checkpoint.start, logSuffix),
+			Reason: fmt.Sprintf("records from offset %d on should be there, the first file begins at %d", l.checkpoint.start, bases[0]),
+		}
 	}
 	return l.recover(bases)
 }
@@ -151,8 +153,10 @@ func leftOver(name string, bases []int64) bool {
 func (l *Log) create() error {
 	start := l.checkpoint.start
 	if l.checkpoint.recoveryPoint > start {
-		return &CorruptError{File: offsetName(l.dir, l.checkpoint.recoveryPoint, logSuffix),
-			Reason: fmt.Sprintf("records up to offset %d were on stable storage and no file is there", l.checkpoint.recoveryPoint)}
+		return &CorruptError{
+			File:   offsetName(l.dir, l.checkpoint.recoveryPoint, logSuffix),
+			Reason: fmt.Sprintf("records up to offset %d were on stable storage and no file is there", l.checkpoint.recoveryPoint),
+		}
 	}
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
 		return err

@@ -39,8 +39,8 @@ func (l *Log) recoverProducers(end int64) error {
 	clear(l.producers.known)
 	segments := l.view.Load().segments
 	from := segments[0].base
-	for i := len(l.snapshots) - 1; i >= 0; i-- {
-		offset := l.snapshots[i]
+	for _, offset := range slices.Backward(l.snapshots) {
+
 		b, err := readFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
 		if err != nil {
 			return err

@@ -30,12 +30,26 @@ func TestIdempotentProducer(t *testing.T) {
 		batches: []sent{{sequence: 0, n: 2}, {sequence: 2, n: 1, first: 2}, {sequence: 3, n: 1, first: 3}},
 	}, {
 		name: "any of the last five repeated gets its first offset",
-		batches: []sent{{sequence: 0, n: 1}, {sequence: 1, n: 1, first: 1}, {sequence: 2, n: 1, first: 2}, {sequence: 3, n: 1, first: 3},
-			{sequence: 4, n: 1, first: 4}, {sequence: 0, n: 1, dup: true}, {sequence: 4, n: 1, dup: true, first: 4}},
+		batches: []sent{
+			{sequence: 0, n: 1},
+			{sequence: 1, n: 1, first: 1},
+			{sequence: 2, n: 1, first: 2},
+			{sequence: 3, n: 1, first: 3},
+			{sequence: 4, n: 1, first: 4},
+			{sequence: 0, n: 1, dup: true},
+			{sequence: 4, n: 1, dup: true, first: 4},
+		},
 	}, {
 		name: "the sixth is forgotten",
-		batches: []sent{{sequence: 0, n: 1}, {sequence: 1, n: 1, first: 1}, {sequence: 2, n: 1, first: 2}, {sequence: 3, n: 1, first: 3},
-			{sequence: 4, n: 1, first: 4}, {sequence: 5, n: 1, first: 5}, {sequence: 0, n: 1, want: protocol.OutOfOrderSequenceNumber}},
+		batches: []sent{
+			{sequence: 0, n: 1},
+			{sequence: 1, n: 1, first: 1},
+			{sequence: 2, n: 1, first: 2},
+			{sequence: 3, n: 1, first: 3},
+			{sequence: 4, n: 1, first: 4},
+			{sequence: 5, n: 1, first: 5},
+			{sequence: 0, n: 1, want: protocol.OutOfOrderSequenceNumber},
+		},
 	}, {
 		name:    "gap",
 		batches: []sent{{sequence: 0, n: 2}, {sequence: 3, n: 1, want: protocol.OutOfOrderSequenceNumber}, {sequence: 2, n: 1, first: 2}},
@@ -53,8 +67,12 @@ func TestIdempotentProducer(t *testing.T) {
 		batches: []sent{{epoch: 4, sequence: 77, n: 1}, {epoch: 4, sequence: 78, n: 1, first: 1}},
 	}, {
 		name: "sequences wrap around within and between batches",
-		batches: []sent{{sequence: math.MaxInt32 - 1, n: 3}, {sequence: 1, n: 1, first: 3}, {sequence: math.MaxInt32 - 1, n: 3, dup: true},
-			{sequence: 3, n: 1, want: protocol.OutOfOrderSequenceNumber}},
+		batches: []sent{
+			{sequence: math.MaxInt32 - 1, n: 3},
+			{sequence: 1, n: 1, first: 3},
+			{sequence: math.MaxInt32 - 1, n: 3, dup: true},
+			{sequence: 3, n: 1, want: protocol.OutOfOrderSequenceNumber},
+		},
 	}, {
 		name:    "the last sequence is followed by 0",
 		batches: []sent{{sequence: math.MaxInt32, n: 1}, {sequence: 0, n: 1, first: 1}},

@@ -43,8 +43,10 @@ func (l *Log) recover(bases []int64) (err error) {
 		return err
 	}
 	if end < l.checkpoint.recoveryPoint || end < l.checkpoint.start {
-		return &CorruptError{File: segments[len(segments)-1].name, Offset: segments[len(segments)-1].size.Load(),
-			Reason: fmt.Sprintf("the log ends at offset %d, but had been on stable storage up to %d at least", end, max(l.checkpoint.recoveryPoint, l.checkpoint.start))}
+		return &CorruptError{
+			File: segments[len(segments)-1].name, Offset: segments[len(segments)-1].size.Load(),
+			Reason: fmt.Sprintf("the log ends at offset %d, but had been on stable storage up to %d at least", end, max(l.checkpoint.recoveryPoint, l.checkpoint.start)),
+		}
 	}
 	l.view.Store(&view{segments})
 	l.epochs.truncateEnd(end)

@@ -109,7 +109,7 @@ var scanners = sync.Pool{New: func() any { return &scanner{mem: make([]byte, sca
 
 // borrowScanner returns a header scanner from the pool; give it back with release.
 func borrowScanner(f io.ReaderAt, pos, limit int64, maxBatch int) *scanner {
-	s := scanners.Get().(*scanner)
+	s := scanners.Get().(*scanner) //nolint:errcheck // the pool holds nothing else
 	*s = scanner{file: f, pos: pos, limit: limit, max: maxBatch, mem: s.mem}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -35,7 +36,7 @@ func (l logger) Log(level hclog.Level, msg string, args ...any) {
 			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 		}
 	}
-	l.to.Log(context.Background(), to, msg, args...)
+	l.to.Log(context.Background(), to, msg, args...) //nolint:sloglint // the library chose the message
 }
 
 func (l logger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
@@ -59,7 +60,7 @@ func (l logger) Name() string       { return l.name }
 
 // With implements hclog.Logger.
 func (l logger) With(args ...any) hclog.Logger {
-	return logger{to: l.to.With(args...), name: l.name, args: append(l.args[:len(l.args):len(l.args)], args...)}
+	return logger{to: l.to.With(args...), name: l.name, args: append(slices.Clip(l.args), args...)}
 }
 
 // Named implements hclog.Logger; names are not printed.

@@ -52,7 +52,7 @@ func parseOptions(raw json.RawMessage) (Options, []consensus.Diagnostic) {
 	var problems []consensus.Diagnostic
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		var to *int
-		lowest, highest := 0, 0
+		var lowest, highest int
 		switch key {
 		case "log_segment_bytes":
 			to, lowest, highest = &o.LogSegmentBytes, 1<<20, 1<<30

@@ -53,7 +53,7 @@ func (b *Builder) Add(timestampMillis int64, key, value []byte, headers ...Heade
 		b.first = timestampMillis
 	}
 	b.max = max(b.max, timestampMillis)
-	r := append(b.body[:0], 0) // attributes
+	r := append(b.body[:0], 0) //nolint:gocritic // body is scratch space; the 0 is the attributes
 	r = binary.AppendVarint(r, timestampMillis-b.first)
 	r = binary.AppendVarint(r, int64(b.count))
 	r = appendNullable(r, key)

@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"github.com/klauspost/compress/gzip"
 	"io"
 	"sync"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
@@ -90,7 +91,7 @@ func readLimited(r io.Reader, limit int) ([]byte, error) {
 var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
 func gunzip(src []byte, limit int) ([]byte, error) {
-	r := gzipReaders.Get().(*gzip.Reader)
+	r := gzipReaders.Get().(*gzip.Reader) //nolint:errcheck // the pool holds nothing else
 	defer gzipReaders.Put(r)
 	if err := r.Reset(bytes.NewReader(src)); err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func gunzip(src []byte, limit int) ([]byte, error) {
 var lz4Readers = sync.Pool{New: func() any { return lz4.NewReader(nil) }}
 
 func unlz4(src []byte, limit int) ([]byte, error) {
-	r := lz4Readers.Get().(*lz4.Reader)
+	r := lz4Readers.Get().(*lz4.Reader) //nolint:errcheck // the pool holds nothing else
 	defer lz4Readers.Put(r)
 	r.Reset(bytes.NewReader(src))
 	return readLimited(r, limit)

@@ -63,9 +63,9 @@ func startMember(ctx context.Context, t *testing.T, bootstrap, groupID, topic st
 	read.Go(func() { m.read(bufio.NewScanner(stdout), &m.got) })
 	read.Go(func() { m.read(bufio.NewScanner(stderr), &m.logs) })
 	t.Cleanup(func() {
-		m.cmd.Process.Kill() //nolint:errcheck // it may have ended
+		m.cmd.Process.Kill()
 		read.Wait()
-		m.cmd.Wait() //nolint:errcheck // killed
+		m.cmd.Wait()
 	})
 	return m
 }

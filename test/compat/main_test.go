@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 	for _, backend := range backends {
 		c, err := startCluster(filepath.Join(dir, backend), backend)
 		if c != nil {
-			defer c.Close() //nolint:errcheck // the run is over
+			defer c.Close()
 			clusters[backend] = c
 		}
 		if err != nil {
