@@ -356,3 +356,17 @@ type LeadershipTransferer interface {
 type TLSReloader interface {
 	ReloadPeerTLS(tls PeerTLS) error
 }
+
+// Metric is one number that a backend shows to operators.
+type Metric struct {
+	Name    string // in Prometheus' manner, with its unit: "peer_messages_dropped_total"
+	Counter bool   // only grows; otherwise a gauge
+	Value   float64
+	Labels  map[string]string
+}
+
+// Metricser is a Backend that has metrics. Metrics takes no lock that a group's
+// loop may hold.
+type Metricser interface {
+	Metrics() []Metric
+}
