@@ -32,7 +32,7 @@ func TestFailoverTime(t *testing.T) {
 func failoverOnce(t *testing.T, c *lab.Cluster) time.Duration {
 	t.Helper()
 	ctx := within(t, time.Minute)
-	w, err := lab.StartWorkload(ctx, c.Bootstrap(), "failover", 1, 200)
+	w, err := lab.StartWorkload(ctx, c.Bootstrap(), "failover", 1, 200, 1)
 	must(t, err)
 	must(t, w.AwaitProgress(ctx, 50))
 	leader, err := c.Leader(ctx, c.Node(1), "failover", 0)

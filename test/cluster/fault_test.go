@@ -21,7 +21,7 @@ func underLoad(t *testing.T, c *lab.Cluster, breakAndMend func(t *testing.T, w *
 	t.Helper()
 	ctx := within(t, 3*time.Minute)
 	must(t, c.CreateTopic(ctx, c.Node(1), faultTopic, faultPartitions, 3, nil))
-	w, err := lab.StartWorkload(ctx, c.Bootstrap(), faultTopic, faultPartitions, faultRate)
+	w, err := lab.StartWorkload(ctx, c.Bootstrap(), faultTopic, faultPartitions, faultRate, 1)
 	must(t, err)
 	must(t, w.AwaitProgress(ctx, 200))
 	breakAndMend(t, w)

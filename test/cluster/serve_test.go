@@ -148,7 +148,7 @@ func everyRecordEverywhere(t *testing.T, c *lab.Cluster) {
 	ctx := within(t, time.Minute)
 	const topic, partitions = "everywhere", 6
 	must(t, c.CreateTopic(ctx, c.Node(2), topic, partitions, 3, nil))
-	w, err := lab.StartWorkload(ctx, c.Bootstrap(), topic, partitions, 500)
+	w, err := lab.StartWorkload(ctx, c.Bootstrap(), topic, partitions, 500, 1)
 	must(t, err)
 	must(t, w.AwaitProgress(ctx, 600))
 	must(t, w.Stop(ctx))

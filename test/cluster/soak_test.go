@@ -25,7 +25,7 @@ func TestSoak(t *testing.T) {
 		const topic, partitions = "soak", 12
 		must(t, c.CreateTopic(ctx, c.Node(1), topic, partitions, 3, nil))
 		before := leaders(ctx, t, c, topic, partitions)
-		w, err := lab.StartWorkload(ctx, c.Bootstrap(), topic, partitions, 1000)
+		w, err := lab.StartWorkload(ctx, c.Bootstrap(), topic, partitions, 1000, 1)
 		must(t, err)
 		timer := time.NewTimer(*soakTime)
 		<-timer.C

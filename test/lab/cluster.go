@@ -23,13 +23,17 @@ type Options struct {
 	// ClusterTLS runs brokers and plugins over mutual TLS with certificates made
 	// for the occasion.
 	ClusterTLS bool
+	// Proxies puts a proxy into every link between nodes, for Cut and Isolate. A
+	// node that is not running then looks as if it hung up instead of refusing.
+	Proxies bool
 }
 
 // Cluster is a set of nodes that know each other.
 type Cluster struct {
 	Options
-	nodes map[int]*Node
-	certs *certificates
+	nodes   map[int]*Node
+	certs   *certificates
+	network network // nil without proxies
 }
 
 // New writes the nodes' config files and reserves their ports. Nothing is started.
@@ -58,6 +62,11 @@ func New(opts Options) (*Cluster, error) {
 			Admin:   loopback(p[3]),
 			Dir:     filepath.Join(opts.Dir, fmt.Sprintf("node-%d", id)),
 			cluster: c,
+		}
+	}
+	if opts.Proxies {
+		if c.network, err = newNetwork(c.nodes); err != nil {
+			return nil, err
 		}
 	}
 	for _, n := range c.nodes {
@@ -112,7 +121,7 @@ func (c *Cluster) Close() error {
 			errs = append(errs, n.Kill())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.network.close())...)
 }
 
 // Logs returns the last lines of every node's log, for the report of a failure.

@@ -13,10 +13,7 @@ func (n *Node) writeConfig() error {
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return err
 	}
-	brokers, rafts := map[int]string{}, map[int]string{}
-	for id, peer := range n.cluster.nodes {
-		brokers[id], rafts[id] = peer.Broker, peer.Raft
-	}
+	brokers, rafts := n.cluster.peers(n.ID)
 	consensus := map[string]any{"backend": n.cluster.Backend}
 	file := map[string]any{
 		"node":      map[string]any{"id": n.ID, "data_dir": n.DataDir()},

@@ -130,6 +130,47 @@ func (n *Node) KillPlugin() error {
 	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
+// PausePlugin stops the plugin with SIGSTOP and returns what lets it go on. The
+// broker may have ended it by then, which is no error.
+func (n *Node) PausePlugin() (resume func() error, err error) {
+	pid, err := n.PluginPID()
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := syscall.Kill(pid, syscall.SIGCONT); !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		return nil
+	}, syscall.Kill(pid, syscall.SIGSTOP)
+}
+
+// Plugins returns the process ids of every plugin that works in the cluster's
+// directory, whoever started it and whether or not its broker lives.
+func (c *Cluster) Plugins() ([]int, error) {
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range commands {
+		command, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(command, []byte("plugin\x00serve")) {
+			continue // ended meanwhile, or another program
+		}
+		dir, err := os.Readlink(filepath.Join(filepath.Dir(name), "cwd"))
+		if err != nil || !strings.HasPrefix(dir, c.Dir+string(filepath.Separator)) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
 // Ready asks the node whether it serves.
 func (n *Node) Ready(ctx context.Context) (bool, string) {
 	if !n.Running() {

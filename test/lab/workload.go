@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -13,50 +12,69 @@ import (
 )
 
 // Workload produces numbered records, idempotently and with acks=all, until it
-// is stopped, and knows which of them were acknowledged. Records of a partition
-// are numbered in the order they were produced.
+// is stopped, and knows which of them were acknowledged. Each producer numbers
+// its records in the order it produces them.
 type Workload struct {
 	topic      string
 	partitions int32
-	client     *kgo.Client
+	clients    []*kgo.Client
 
 	mu       sync.Mutex // of all below; never held while producing
-	acked    []map[int64]int64
+	acked    []map[RecordID]int64
 	last     time.Time // of the last acknowledgement
 	longest  time.Duration
 	failures []error
 
 	stop func()
-	done chan struct{}
+	done sync.WaitGroup
+}
+
+// RecordID is a record's value: "PRODUCER NUMBER".
+type RecordID struct{ Producer, Number int64 }
+
+// String returns the record's value.
+func (id RecordID) String() string { return fmt.Sprintf("%d %d", id.Producer, id.Number) }
+
+// ParseRecordID is the reverse of String.
+func ParseRecordID(value []byte) (id RecordID, err error) {
+	if _, err := fmt.Sscanf(string(value), "%d %d", &id.Producer, &id.Number); err != nil {
+		return id, fmt.Errorf("record %q: %w", value, err)
+	}
+	return id, nil
 }
 
 // StartWorkload produces about rate records a second, evenly over the
-// partitions of topic, which must exist.
-func StartWorkload(ctx context.Context, bootstrap []string, topic string, partitions int32, rate int) (*Workload, error) {
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap...),
-		kgo.DefaultProduceTopic(topic),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0),
-		kgo.MetadataMinAge(50*time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
-		kgo.RequestTimeoutOverhead(5*time.Second),
-	)
-	if err != nil {
-		return nil, err
-	}
+// partitions of topic, which must exist, and over as many producers.
+func StartWorkload(ctx context.Context, bootstrap []string, topic string, partitions int32, rate, producers int) (*Workload, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Workload{topic: topic, partitions: partitions, client: client, last: time.Now(), stop: cancel, done: make(chan struct{})}
+	w := &Workload{topic: topic, partitions: partitions, last: time.Now(), stop: cancel}
 	for range partitions {
-		w.acked = append(w.acked, map[int64]int64{})
+		w.acked = append(w.acked, map[RecordID]int64{})
 	}
-	go w.run(ctx, time.Second/time.Duration(rate))
+	for range producers {
+		client, err := kgo.NewClient(
+			kgo.SeedBrokers(bootstrap...),
+			kgo.DefaultProduceTopic(topic),
+			kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.RequiredAcks(kgo.AllISRAcks()),
+			kgo.ProducerLinger(0),
+			kgo.MetadataMinAge(50*time.Millisecond),
+			kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+			kgo.RequestTimeoutOverhead(5*time.Second),
+		)
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		w.clients = append(w.clients, client)
+	}
+	for i, client := range w.clients {
+		w.done.Go(func() { w.run(ctx, client, int64(i), time.Second*time.Duration(producers)/time.Duration(rate)) })
+	}
 	return w, nil
 }
 
-func (w *Workload) run(ctx context.Context, every time.Duration) {
-	defer close(w.done)
+func (w *Workload) run(ctx context.Context, client *kgo.Client, producer int64, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for n := int64(0); ; n++ {
@@ -65,22 +83,22 @@ func (w *Workload) run(ctx context.Context, every time.Duration) {
 			return
 		case <-tick.C:
 		}
-		partition := int32(n % int64(w.partitions))
-		r := &kgo.Record{Partition: partition, Value: strconv.AppendInt(nil, n, 10)}
+		id := RecordID{producer, n}
+		r := &kgo.Record{Partition: int32(n % int64(w.partitions)), Value: []byte(id.String())}
 		// Records that were begun are carried to their end, stopped or not.
-		w.client.Produce(context.WithoutCancel(ctx), r, w.acknowledged(n))
+		client.Produce(context.WithoutCancel(ctx), r, w.acknowledged(id))
 	}
 }
 
-func (w *Workload) acknowledged(n int64) func(*kgo.Record, error) {
+func (w *Workload) acknowledged(id RecordID) func(*kgo.Record, error) {
 	return func(r *kgo.Record, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if err != nil {
-			w.failures = append(w.failures, fmt.Errorf("record %d: %w", n, err))
+			w.failures = append(w.failures, fmt.Errorf("record %s: %w", id, err))
 			return
 		}
-		w.acked[r.Partition][n] = r.Offset
+		w.acked[r.Partition][id] = r.Offset
 		now := time.Now()
 		w.longest = max(w.longest, now.Sub(w.last))
 		w.last = now
@@ -119,17 +137,20 @@ func (w *Workload) AwaitProgress(ctx context.Context, count int) error {
 // as long as its cluster lives.
 func (w *Workload) Stop(ctx context.Context) error {
 	w.stop()
-	<-w.done
-	err := w.client.Flush(ctx)
-	w.client.Close()
+	w.done.Wait()
+	var errs []error
+	for _, client := range w.clients {
+		errs = append(errs, client.Flush(ctx))
+		client.Close()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(append(w.failures, err)...)
+	return errors.Join(append(errs, w.failures...)...)
 }
 
 // Verify reads the topic through the given brokers and compares it with what
 // was acknowledged: every acknowledged record is there, once, at its offset, and
-// the records of a partition are in order.
+// the records of a producer are in order within each partition.
 func (w *Workload) Verify(ctx context.Context, bootstrap ...string) error {
 	var errs []error
 	for p := range w.partitions {
@@ -146,28 +167,28 @@ func (w *Workload) Verify(ctx context.Context, bootstrap ...string) error {
 func (w *Workload) verifyPartition(p int32, records []*kgo.Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	seen := make(map[int64]int64, len(records))
-	previous := int64(-1)
+	seen := make(map[RecordID]int64, len(records))
+	previous := map[int64]int64{} // a producer's last number
 	for _, r := range records {
-		n, err := strconv.ParseInt(string(r.Value), 10, 64)
+		id, err := ParseRecordID(r.Value)
 		if err != nil {
 			return fmt.Errorf("%s-%d offset %d: %w", w.topic, p, r.Offset, err)
 		}
-		if at, twice := seen[n]; twice {
-			return fmt.Errorf("%s-%d: record %d is doubled, at offsets %d and %d", w.topic, p, n, at, r.Offset)
+		if at, twice := seen[id]; twice {
+			return fmt.Errorf("%s-%d: record %s is doubled, at offsets %d and %d", w.topic, p, id, at, r.Offset)
 		}
-		if n < previous {
-			return fmt.Errorf("%s-%d: record %d at offset %d comes after record %d", w.topic, p, n, r.Offset, previous)
+		if last, ok := previous[id.Producer]; ok && id.Number < last {
+			return fmt.Errorf("%s-%d: record %s at offset %d comes after number %d", w.topic, p, id, r.Offset, last)
 		}
-		seen[n], previous = r.Offset, n
+		seen[id], previous[id.Producer] = r.Offset, id.Number
 	}
-	for n, offset := range w.acked[p] {
-		at, ok := seen[n]
+	for id, offset := range w.acked[p] {
+		at, ok := seen[id]
 		if !ok {
-			return fmt.Errorf("%s-%d: acknowledged record %d (offset %d) is missing among %d records", w.topic, p, n, offset, len(records))
+			return fmt.Errorf("%s-%d: acknowledged record %s (offset %d) is missing among %d records", w.topic, p, id, offset, len(records))
 		}
 		if at != offset {
-			return fmt.Errorf("%s-%d: record %d was acknowledged at offset %d and is at %d", w.topic, p, n, offset, at)
+			return fmt.Errorf("%s-%d: record %s was acknowledged at offset %d and is at %d", w.topic, p, id, offset, at)
 		}
 	}
 	return nil
