@@ -4,10 +4,12 @@ package cluster
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 var backends = []string{"etcd-raft", "hashicorp-raft"}
 
 var binary string
+
+var keep = flag.String("keep", "", "the directory in which data and logs of failed clusters are left; empty: nowhere")
 
 // TestMain builds the binary, unless QUORATE_BINARY names one.
 func TestMain(m *testing.M) {
@@ -53,7 +57,7 @@ func forEachBackend(t *testing.T, test func(t *testing.T, c *lab.Cluster)) {
 // logs are shown.
 func start(t *testing.T, opts lab.Options) *lab.Cluster {
 	t.Helper()
-	opts.Binary, opts.Dir = binary, t.TempDir()
+	opts.Binary, opts.Dir = binary, clusterDir(t)
 	settings := map[string]any{
 		"default.replication.factor":       opts.Nodes,
 		"min.insync.replicas":              min(2, opts.Nodes),
@@ -80,6 +84,24 @@ func start(t *testing.T, opts lab.Options) *lab.Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// clusterDir is a directory that is removed with the test, unless failures are kept.
+func clusterDir(t *testing.T) string {
+	t.Helper()
+	if *keep == "" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(*keep, strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("kept: %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // within is a context for one step of a test.

@@ -64,7 +64,7 @@ func (c *Consumers) assigned(_ context.Context, offsets map[string]map[int32]kgo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for p, o := range offsets[c.topic] {
-		if at, committed := o.EpochOffset().Offset, c.committed[p]; at < committed {
+		if at, committed := o.EpochOffset().Offset, c.committed[p]; committed > 0 && at < committed {
 			c.failures = append(c.failures, fmt.Errorf("group %s: %s-%d was committed at %d and is assigned from %d", c.group, c.topic, p, committed, at))
 		}
 	}
