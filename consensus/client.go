@@ -43,6 +43,23 @@ type Client interface {
 	Members(ctx context.Context, g GroupID) (Membership, error)
 	// Status returns the group as this replica sees it.
 	Status(ctx context.Context, g GroupID) (Status, error)
+	// ChangeMembers applies changes to the membership of g that has the given
+	// config index, and returns the membership after it. It returns once the change
+	// is committed and out of any joint configuration. Only the leader can: others
+	// return ErrNotLeader. ErrStaleConfig means that the membership has changed
+	// since it was read, ErrConfigPending that another change is under way,
+	// ErrUnsupported that the backend cannot. After ErrTimeout or ErrUnavailable
+	// the change may have happened: read Members.
+	ChangeMembers(ctx context.Context, g GroupID, expectConfigIndex uint64, changes []Change) (Membership, error)
+	// TransferLeadership asks this replica, which leads g, to hand over to the
+	// voter to, or to the best prepared one if to is NoLeader. It returns once the
+	// other leads, or with the reason why this replica still does.
+	TransferLeadership(ctx context.Context, g GroupID, to uint64) error
+	// Metrics returns the backend's own numbers, or ErrUnsupported.
+	Metrics(ctx context.Context) ([]Metric, error)
+	// ReloadPeerTLS gives the backend new certificates for new connections to its
+	// peers, now and after every restart of the plugin; or returns ErrUnsupported.
+	ReloadPeerTLS(ctx context.Context, tls PeerTLS) error
 	// Health tells how the plugin's process is doing; it never calls the plugin.
 	Health() Health
 }

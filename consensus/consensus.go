@@ -352,6 +352,15 @@ type LeadershipTransferer interface {
 	TransferLeadership(ctx context.Context, to uint64) error
 }
 
+// Failer is a Group that can fail without its process: Failed is closed when it
+// serves no longer, and Err says why from then on. The host closes and opens
+// such a group again, once; after that it takes the whole process for broken. A
+// group whose storage has failed is no such case: that ends the process (rule S2).
+type Failer interface {
+	Failed() <-chan struct{}
+	Err() error
+}
+
 // TLSReloader is a Backend that takes new certificates for new connections.
 type TLSReloader interface {
 	ReloadPeerTLS(tls PeerTLS) error

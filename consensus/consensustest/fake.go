@@ -130,9 +130,11 @@ func (f *Fake) leadershipLocked() {
 	f.newer = make(chan struct{})
 }
 
+var fakeCapabilities = []consensus.Capability{consensus.CapLearners, consensus.CapJointConsensus, consensus.CapLeaderTransfer}
+
 // Describe implements consensus.Client.
 func (f *Fake) Describe() consensus.Description {
-	return consensus.Description{Backend: "fake", Version: "0", Limits: consensus.Limits{
+	return consensus.Description{Backend: "fake", Version: "0", Capabilities: fakeCapabilities, Limits: consensus.Limits{
 		MaxGroups: 1, MaxMembers: uint32(len(f.c.replicas)), MaxProposalBytes: 1 << 20, MaxInflightProposals: 1024, MaxInflightBytes: 64 << 20,
 	}}
 }
@@ -215,18 +217,14 @@ func (f *Fake) SnapshotWanted(consensus.GroupID) (minIndex uint64, changed <-cha
 	return f.wanted, f.wantedCh
 }
 
-// Members implements consensus.Client: every replica is a voter.
+// Members implements consensus.Client: at first every replica is a voter.
 func (f *Fake) Members(_ context.Context, g consensus.GroupID) (consensus.Membership, error) {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()
 	if err := f.checkLocked(g); err != nil {
 		return consensus.Membership{}, err
 	}
-	var m consensus.Membership
-	for _, r := range f.c.replicas {
-		m.Members = append(m.Members, consensus.Member{ReplicaID: r.id, BrokerID: int32(r.id), Role: consensus.Voter})
-	}
-	return m, nil
+	return f.c.membershipLocked(), nil
 }
 
 // Status implements consensus.Client.

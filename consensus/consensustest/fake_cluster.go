@@ -37,7 +37,10 @@ type FakeCluster struct {
 	faults   []Fault
 	held     bool
 	replicas []*Fake
-	counts   struct{ committed, rejected, unknown, changes uint64 }
+	members  []consensus.Member
+
+	configIndex uint64
+	counts      struct{ committed, rejected, unknown, changes uint64 }
 }
 
 // NewFakeCluster returns n replicas, with ids 1 to n, over one empty log without
@@ -46,6 +49,7 @@ func NewFakeCluster(n int) *FakeCluster {
 	c := &FakeCluster{changed: make(chan struct{})}
 	for id := range n {
 		c.replicas = append(c.replicas, newFake(c, uint64(id+1)))
+		c.members = append(c.members, consensus.Member{ReplicaID: uint64(id + 1), BrokerID: int32(id + 1), Role: consensus.Voter})
 	}
 	return c
 }
@@ -62,6 +66,10 @@ func (c *FakeCluster) Elect(replica, term uint64) {
 	if term <= c.term {
 		panic(fmt.Sprintf("consensustest: elected in term %d after term %d", term, c.term))
 	}
+	c.electLocked(replica, term)
+}
+
+func (c *FakeCluster) electLocked(replica, term uint64) {
 	c.term, c.leader, c.sequence = term, replica, 0
 	c.appendLocked(consensus.Entry{Internal: true})
 	c.ready = c.lastLocked()

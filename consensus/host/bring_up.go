@@ -25,7 +25,7 @@ func (c *client) bringUp(ctx context.Context, conn grpc.ClientConnInterface, sta
 		return nil, err
 	}
 	rpc := consensuspb.NewConsensusClient(conn)
-	if _, err := rpc.Start(ctx, wire.StartToProto(start)); err != nil {
+	if _, err := rpc.Start(ctx, wire.StartToProto(c.withPeerTLS(start))); err != nil {
 		return nil, callError(ctx, "start the backend", err)
 	}
 	for _, g := range groups {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensuspb"
@@ -20,6 +19,7 @@ type client struct {
 	log         *slog.Logger
 	description atomic.Pointer[consensus.Description]
 	groups      map[consensus.GroupID]*groupState // fixed
+	peerTLS     atomic.Pointer[consensus.PeerTLS] // newer than what the process was started with
 
 	mu      sync.Mutex
 	session *session
@@ -177,10 +177,7 @@ func (c *client) ReadIndex(ctx context.Context, g consensus.GroupID) (index, ter
 	if err != nil {
 		return 0, 0, err
 	}
-	req := &consensuspb.ReadIndexRequest{GroupId: uint64(g)}
-	if deadline, ok := ctx.Deadline(); ok {
-		req.TimeoutMs = wire.Millis(time.Until(deadline))
-	}
+	req := &consensuspb.ReadIndexRequest{GroupId: uint64(g), TimeoutMs: timeoutOf(ctx)}
 	resp, err := s.rpc.ReadIndex(ctx, req)
 	if err != nil {
 		return 0, 0, callError(ctx, "read index", err)

@@ -126,10 +126,13 @@ func (s *Server) GetStatus(_ context.Context, req *consensuspb.GetStatusRequest)
 	return resp, nil
 }
 
-// GetMetrics implements the service. No backend in Go has metrics of its own yet:
-// what there is to see is in GetStatus.
+// GetMetrics implements the service for backends that are Metricsers.
 func (s *Server) GetMetrics(context.Context, *consensuspb.GetMetricsRequest) (*consensuspb.GetMetricsResponse, error) {
-	return nil, fmt.Errorf("metrics: %w", consensus.ErrUnsupported)
+	m, ok := s.backend.(consensus.Metricser)
+	if !ok {
+		return nil, fmt.Errorf("metrics: %w", consensus.ErrUnsupported)
+	}
+	return &consensuspb.GetMetricsResponse{Metrics: wire.MetricsToProto(m.Metrics())}, nil
 }
 
 // successor returns the voter that is best prepared to lead g after this
