@@ -29,54 +29,88 @@ type DataDir struct {
 // metaFile has Kafka's name and format, with one key of our own.
 const metaFile = "meta.properties"
 
+// CheckDataDir reports what OpenDataDir would, and neither makes nor changes
+// anything: a directory without an owner is fine.
+func CheckDataDir(path string, id Identity) error {
+	if _, err := os.Stat(filepath.Join(path, metaFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	d, err := claim(path, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return (&DataDir{Path: path}).belongs(id) // restored without its lock
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.belongs(id), d.Close())
+}
+
 // OpenDataDir claims a data directory for this process and checks that it is
 // whose it should be; an empty one is stamped. The error is one sentence for the
 // operator: what is wrong, and the way out.
 func OpenDataDir(path string, id Identity) (*DataDir, error) {
 	if err := os.MkdirAll(path, 0o750); err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", path, err)
+		return nil, unusable(path, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, ".lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	d, err := claim(path, os.O_CREATE|os.O_RDWR)
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", path, err)
+		return nil, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another quorate process; stop that one, or set node/data_dir to another directory", path), lock.Close())
+	err = d.belongs(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = d.stamp(id)
 	}
-	d := &DataDir{Path: path, lock: lock}
-	if err := d.identify(id); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
+// claim locks a directory for this process.
+func claim(path string, flags int) (*DataDir, error) {
+	lock, err := os.OpenFile(filepath.Join(path, ".lock"), flags, 0o640)
+	if err != nil {
+		return nil, unusable(path, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another quorate process: stop that one, or set node/data_dir to another directory", path), lock.Close())
+	}
+	return &DataDir{Path: path, lock: lock}, nil
+}
+
+// unusable says why a directory cannot be used, without the calls that found out.
+func unusable(path string, err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return fmt.Errorf("data directory %s cannot be used: %w; make it writable for this user, or set node/data_dir to another directory", path, err)
+}
+
 // Close gives the directory up.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
-func (d *DataDir) identify(id Identity) error {
+// belongs compares the stamp with id. The error is fs.ErrNotExist if there is none.
+func (d *DataDir) belongs(id Identity) error {
 	file := filepath.Join(d.Path, metaFile)
 	found, err := readProperties(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return d.stamp(file, id)
-	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file, err)
 	}
-	for _, p := range []struct{ key, want, setting, fix string }{
-		{"cluster.id", id.ClusterID, "cluster/id", "set it back, or start with an empty data directory"},
-		{"node.id", strconv.Itoa(int(id.NodeID)), "node/id", "set it back, or give this node a data directory of its own"},
-		{"quorate.backend", id.Backend, "consensus/backend", "set it back; a stopped cluster changes its backend by export and import, not by its config file"},
+	for _, p := range []struct{ key, owner, want, setting, fix string }{
+		{"cluster.id", "cluster", id.ClusterID, "cluster/id", "set it back, or start with an empty data directory"},
+		{"node.id", "node", strconv.Itoa(int(id.NodeID)), "node/id", "set it back, or give this node a data directory of its own"},
+		{"quorate.backend", "backend", id.Backend, "consensus/backend", "set it back, or start with an empty data directory"},
 	} {
 		if found[p.key] != p.want {
-			return fmt.Errorf("data directory %s belongs to %s %q, but %s is %q: %s", d.Path, p.key, found[p.key], p.setting, p.want, p.fix)
+			return fmt.Errorf("data directory %s belongs to %s %q, but %s is %q: %s", d.Path, p.owner, found[p.key], p.setting, p.want, p.fix)
 		}
 	}
 	return nil
 }
 
-func (d *DataDir) stamp(file string, id Identity) error {
+func (d *DataDir) stamp(id Identity) error {
 	content := fmt.Sprintf("# Whose data this is. Changing it does not change the data.\nversion=1\ncluster.id=%s\nnode.id=%d\nquorate.backend=%s\n", id.ClusterID, id.NodeID, id.Backend)
-	if err := writeDurably(file, content); err != nil {
+	if err := writeDurably(filepath.Join(d.Path, metaFile), content); err != nil {
 		return fmt.Errorf("stamp data directory: %w", err)
 	}
 	return nil

@@ -1,6 +1,8 @@
 package core_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,9 +17,9 @@ func TestDataDir(t *testing.T) {
 		want string // in the error; empty: none
 	}{
 		{"the same node again", mine, ""},
-		{"another cluster", core.Identity{ClusterID: "test", NodeID: 1, Backend: "etcd-raft"}, `belongs to cluster.id "prod", but cluster/id is "test"`},
-		{"another node", core.Identity{ClusterID: "prod", NodeID: 2, Backend: "etcd-raft"}, `belongs to node.id "1", but node/id is "2"`},
-		{"another backend", core.Identity{ClusterID: "prod", NodeID: 1, Backend: "hashicorp-raft"}, `belongs to quorate.backend "etcd-raft", but consensus/backend is "hashicorp-raft"`},
+		{"another cluster", core.Identity{ClusterID: "test", NodeID: 1, Backend: "etcd-raft"}, `belongs to cluster "prod", but cluster/id is "test"`},
+		{"another node", core.Identity{ClusterID: "prod", NodeID: 2, Backend: "etcd-raft"}, `belongs to node "1", but node/id is "2"`},
+		{"another backend", core.Identity{ClusterID: "prod", NodeID: 1, Backend: "hashicorp-raft"}, `belongs to backend "etcd-raft", but consensus/backend is "hashicorp-raft"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -25,6 +27,9 @@ func TestDataDir(t *testing.T) {
 			first, err := core.OpenDataDir(dir, mine)
 			must(t, err)
 			must(t, first.Close())
+			if err := core.CheckDataDir(dir, tt.id); (err == nil) != (tt.want == "") {
+				t.Errorf("check: got %v, want %q", err, tt.want)
+			}
 			again, err := core.OpenDataDir(dir, tt.id)
 			if tt.want == "" {
 				must(t, err)
@@ -44,7 +49,25 @@ func TestDataDirInUse(t *testing.T) {
 	held, err := core.OpenDataDir(dir, id)
 	must(t, err)
 	defer held.Close()
+	if err := core.CheckDataDir(dir, id); err == nil || !strings.Contains(err.Error(), "in use by another quorate process") {
+		t.Errorf("check: got %v, want an error that says it is in use", err)
+	}
 	if _, err := core.OpenDataDir(dir, id); err == nil || !strings.Contains(err.Error(), "in use by another quorate process") {
 		t.Errorf("got %v, want an error that says it is in use", err)
 	}
+}
+
+// Looking leaves nothing behind, whatever is there.
+func TestCheckDataDirLeavesNoTrace(t *testing.T) {
+	id := core.Identity{ClusterID: "prod", NodeID: 1, Backend: "solo"}
+	dir := filepath.Join(t.TempDir(), "not", "yet")
+	must(t, core.CheckDataDir(dir, id))
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s was made", dir)
+	}
+	d, err := core.OpenDataDir(dir, id)
+	must(t, err)
+	must(t, d.Close())
+	must(t, os.Remove(filepath.Join(dir, ".lock")))
+	must(t, core.CheckDataDir(dir, id))
 }

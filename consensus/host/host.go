@@ -133,7 +133,9 @@ func (h *Host) start(ctx context.Context, b *backoff, attempts int, end *attempt
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		h.log.Warn("consensus plugin could not be started", "error", err)
+		if !err.final { // the last word is the caller's to say
+			h.log.Warn("consensus plugin could not be started", "error", err)
+		}
 		end = err
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -104,10 +105,19 @@ func (p *process) startFailure(spec Spec, err error) error {
 	if p.cmd.ProcessState == nil {
 		return fmt.Errorf("start the consensus plugin %s: %w", p.cmd.Path, err)
 	}
+	err = errors.New(firstWords(err.Error()))
 	if tail := p.stderr.last(); len(tail) > 0 {
 		err = fmt.Errorf("it said: %s", tail[len(tail)-1])
 	}
 	return judge(fmt.Errorf("the consensus plugin %s ended during its start (%s): %w", spec.Name, p.cmd.ProcessState, err), p.exitCode())
+}
+
+// firstWords is go-plugin's complaint as one line, without its advice: what it
+// guesses about the file is most often wrong.
+func firstWords(complaint string) string {
+	complaint, _, _ = strings.Cut(complaint, "\nThis usually means")
+	complaint, _, _ = strings.Cut(complaint, "\n\nAdditional notes")
+	return strings.Join(strings.Fields(complaint), " ")
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
