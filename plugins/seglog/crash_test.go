@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/quorate/quorate/consensus"
 )
+
+// seeds is how many random runs there are; more find more.
+var seeds = flag.Int("seeds", 100, "how many random runs to do")
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -141,11 +145,7 @@ func randomWrite(rng *rand.Rand, m model, id uint64) Write {
 }
 
 func TestCrashKeepsWhatWasSyncedAndNothingThatWasNot(t *testing.T) {
-	seeds := 400
-	if testing.Short() {
-		seeds = 60
-	}
-	for seed := range seeds {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, uint64(seed)) })
 	}
 }

@@ -36,6 +36,7 @@ type Log struct {
 	syncStart atomic.Int64 // unix nanoseconds, 0 = no sync in progress
 	appended  atomic.Int64 // bytes since Open
 	syncs     atomic.Int64
+	latencies latencies
 
 	writeMu sync.Mutex // one writer; taken before mu
 	failed  error
@@ -161,11 +162,14 @@ func (l *Log) apply(r *record, s *segment, offset int64) error {
 }
 
 func (l *Log) sync() error {
-	l.syncStart.Store(time.Now().UnixNano())
+	start := time.Now()
+	l.syncStart.Store(start.UnixNano())
 	defer l.syncStart.Store(0)
 	if err := l.active.file.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", l.active.name, err)
 	}
+	now := time.Now()
+	l.latencies.add(now, now.Sub(start))
 	l.syncs.Add(1)
 	l.synced = l.end
 	return nil
