@@ -71,4 +71,12 @@ type Health struct {
 	Restarts int
 	Since    time.Time // of State
 	LastExit string    // why the process ended last time, in words
+	// LastLines are what the process wrote last to stderr before that end.
+	LastLines []string
+	// CrashLoop is set while the process ends again and again, until it has been
+	// up for a while. A broker on it is not ready, whatever State is just now.
+	CrashLoop bool
+	// CommitP50 and CommitP99 are how long this replica's proposals took to be
+	// committed, through the plugin and back, lately; zero without any.
+	CommitP50, CommitP99 time.Duration
 }

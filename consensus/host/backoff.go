@@ -14,13 +14,14 @@ type backoff struct {
 	limits  Supervision
 	wait    time.Duration
 	crashes []time.Time // of the last minute
+	loop    bool        // there were too many of them, and no rest since
 	locked  time.Time   // since when the data directory is another's
 }
 
 // lived tells how long an instance was up.
 func (b *backoff) lived(d time.Duration) {
 	if d >= b.limits.BackoffReset {
-		b.wait = 0
+		b.wait, b.loop = 0, false
 	}
 	b.locked = time.Time{}
 }
@@ -32,7 +33,7 @@ func (b *backoff) note(end *attemptError) *attemptError {
 	b.crashes = append(b.crashes, now)
 	if len(b.crashes) > b.limits.CrashLimit {
 		b.crashes = b.crashes[1:]
-		b.wait = b.limits.BackoffMax
+		b.wait, b.loop = b.limits.BackoffMax, true
 	}
 	if end.code != consensus.ExitLocked {
 		b.locked = time.Time{}
@@ -47,8 +48,9 @@ func (b *backoff) note(end *attemptError) *attemptError {
 	return finalError(consensus.ExitLocked, "%w: end that process, or give this broker another data directory", end.err)
 }
 
-// looping tells whether the limit of crashes per minute has been reached.
-func (b *backoff) looping() bool { return len(b.crashes) >= b.limits.CrashLimit }
+// looping tells whether there were more crashes in a minute than the limit, and
+// no instance has lived for long since.
+func (b *backoff) looping() bool { return b.loop }
 
 // next returns how long to wait now, with up to a fifth of jitter.
 func (b *backoff) next() time.Duration {

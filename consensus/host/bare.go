@@ -160,8 +160,10 @@ func (b *Bare) Ask(ctx context.Context) (loop, sync time.Duration, err error) {
 // Health implements consensus.Client.
 func (b *Bare) Health() consensus.Health {
 	h := consensus.Health{State: StateRunning, PID: b.PID(), Since: b.started}
-	if b.proc.hasExited(0) {
+	select {
+	case <-b.proc.exited:
 		h.State, h.LastExit = StateStopped, b.proc.cmd.ProcessState.String()
+	default:
 	}
 	return h
 }

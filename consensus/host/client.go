@@ -19,6 +19,8 @@ type client struct {
 	log         *slog.Logger
 	description atomic.Pointer[consensus.Description]
 	groups      map[consensus.GroupID]*groupState // fixed
+	failures    *failures                         // groups that the current session gave up on
+	commits     *latency                          // of this replica's proposals
 	peerTLS     atomic.Pointer[consensus.PeerTLS] // newer than what the process was started with
 
 	mu      sync.Mutex
@@ -33,7 +35,10 @@ type groupState struct {
 }
 
 func newClient(groups []consensus.GroupSpec, log *slog.Logger) *client {
-	c := &client{log: log, groups: make(map[consensus.GroupID]*groupState), changed: make(chan struct{})}
+	c := &client{
+		log: log, groups: make(map[consensus.GroupID]*groupState), failures: newFailures(),
+		commits: newLatency(), changed: make(chan struct{}),
+	}
 	for _, g := range groups {
 		c.groups[g.ID] = &groupState{
 			leadership: newLatest(consensus.Leadership{}),
@@ -53,7 +58,7 @@ func (c *client) attach(s *session) {
 }
 
 // detach ends the use of s, whose goroutines have ended: no group has a leader
-// until another session says so. Terms are kept, since they never go back.
+// until another session says so.
 func (c *client) detach(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,10 +67,14 @@ func (c *client) detach(s *session) {
 		c.broadcast()
 	}
 	for _, g := range c.groups {
-		g.leadership.update(func(l consensus.Leadership) consensus.Leadership {
-			return consensus.Leadership{Term: l.Term, Role: consensus.Follower}
-		})
+		g.leadership.update(leaderless)
 	}
+}
+
+// leaderless is what is known of a group when its replica is not heard of. The
+// term is kept, since it never goes back.
+func leaderless(l consensus.Leadership) consensus.Leadership {
+	return consensus.Leadership{Term: l.Term, Role: consensus.Follower}
 }
 
 // fail says that there will be no further session. The first reason counts.
@@ -137,7 +146,8 @@ func (c *client) onEvent(e *consensuspb.Event) {
 	case *consensuspb.Event_SnapshotRequested:
 		g.wanted.update(func(uint64) uint64 { return ev.SnapshotRequested.GetMinIndex() })
 	case *consensuspb.Event_GroupFailed:
-		c.log.Error("the backend gave up on a group", "group", e.GetGroupId(), "error", ev.GroupFailed.GetMessage())
+		g.leadership.update(leaderless)
+		c.failures.add(consensus.GroupID(e.GetGroupId()), wire.ErrorFromProto(ev.GroupFailed))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,7 +53,11 @@ func Launch(ctx context.Context, spec Spec, log *slog.Logger) (*Host, error) {
 }
 
 // Health implements consensus.Client.
-func (h *Host) Health() consensus.Health { return h.state.get() }
+func (h *Host) Health() consensus.Health {
+	health := h.state.get()
+	health.CommitP50, health.CommitP99 = h.commits.quantiles()
+	return health
+}
 
 // groups are the groups to open. Once they were, their data must be there.
 func (h *Host) groups() []consensus.GroupSpec {
@@ -70,25 +75,42 @@ func (h *Host) groups() []consensus.GroupSpec {
 // call is allowed.
 func (h *Host) Run(ctx context.Context) error {
 	b := &backoff{limits: h.spec.Supervision}
+	commits, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { h.watchCommits(commits) })
+	defer watching.Wait()
+	defer stop()
 	for i := h.first; ; {
-		select {
-		case <-ctx.Done():
+		if !h.watch(ctx, i, b) {
 			i.stop()
 			h.stopped()
 			return nil
-		case <-i.done:
 		}
 		h.log.Error("consensus plugin ended", "reason", i.end)
-		h.state.ended(i.end.Error())
+		h.state.ended(i.end.Error(), i.proc.stderr.last())
 		b.lived(time.Since(i.started))
-		if b.looping() {
-			h.log.Error("consensus plugin crashes again and again", "last_lines", i.proc.stderr.last())
-		}
 		next, end := h.start(ctx, b, 0, i.end)
 		if next == nil {
 			return h.ended(ctx, end)
 		}
 		i = next
+	}
+}
+
+// watch waits for i's end and returns true, or false if ctx ends first.
+func (h *Host) watch(ctx context.Context, i *instance, b *backoff) bool {
+	healthy := time.NewTimer(time.Until(i.started.Add(h.spec.Supervision.BackoffReset)))
+	defer healthy.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-i.done:
+			return true
+		case <-healthy.C:
+			b.lived(time.Since(i.started))
+			h.state.setCrashLoop(b.looping())
+		}
 	}
 }
 
@@ -118,6 +140,10 @@ func (h *Host) start(ctx context.Context, b *backoff, attempts int, end *attempt
 		if end != nil {
 			if end = b.note(end); end.final {
 				return nil, end
+			}
+			if b.looping() {
+				h.state.setCrashLoop(true)
+				h.log.Error("consensus plugin crashes again and again", "last_lines", h.state.get().LastLines)
 			}
 			if attempts > 0 && n >= attempts && end.code != consensus.ExitLocked {
 				return nil, end

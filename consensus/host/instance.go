@@ -30,8 +30,9 @@ type instance struct {
 	log      *slog.Logger
 	started  time.Time
 	stopping atomic.Bool
-	hung     atomic.Pointer[string] // why it was killed, if it was
+	killed   atomic.Pointer[string] // why, if the supervisor did it
 
+	watched       context.Context // ends when the process needs no watching any more
 	cancelMonitor context.CancelFunc
 	background    sync.WaitGroup
 	done          chan struct{} // closed when the process is gone and reaped
@@ -49,6 +50,7 @@ func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 	h.state.set(StateStarting, proc.pid())
 	i := &instance{host: h, proc: proc, log: h.log.With("pid", proc.pid()), started: time.Now(), done: make(chan struct{})}
 	i.startMonitor()
+	h.failures.take() // they were another process's
 	s, err := h.bringUp(ctx, proc.conn, h.spec.Start, h.groups())
 	if err != nil {
 		return nil, i.abort(ctx, err)
@@ -56,23 +58,37 @@ func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 	h.opened.Store(true)
 	h.state.set(StateRunning, proc.pid())
 	i.log.Info("consensus plugin runs")
+	i.startRepair()
 	go i.run(s)
 	return i, nil
 }
 
 func (i *instance) startMonitor() {
-	ctx, cancel := context.WithCancel(context.Background())
-	i.cancelMonitor = cancel
+	i.watched, i.cancelMonitor = context.WithCancel(context.Background())
 	m := newMonitor(i.proc.conn, i.host.spec.Supervision, i.log, i.setSlow)
 	i.background.Go(func() {
-		why := m.run(ctx)
+		why := m.run(i.watched)
 		if why == "" {
 			return
 		}
-		i.hung.Store(&why)
+		i.killed.Store(new("it hung and was killed: " + why))
 		i.host.state.set(StateHung, i.proc.pid())
 		i.log.Error("consensus plugin hangs: killing it", "reason", why)
 		i.proc.killHung(i.host.spec.Supervision.DumpGrace)
+	})
+}
+
+// startRepair looks after groups that fail while the process lives.
+func (i *instance) startRepair() {
+	r := newRepair(i.proc.conn, i.host.spec.Groups, i.host.failures, i.log)
+	i.background.Go(func() {
+		why := r.run(i.watched)
+		if why == "" || i.stopping.Load() {
+			return
+		}
+		i.killed.Store(new("it was killed: " + why))
+		i.log.Error("consensus plugin is of no use any more: killing it", "reason", why)
+		i.proc.kill()
 	})
 }
 
@@ -151,8 +167,8 @@ func (i *instance) reopen(attempt int) *session {
 }
 
 func (i *instance) whyEnded() error {
-	if why := i.hung.Load(); why != nil {
-		return fmt.Errorf("it hung and was killed: %s", *why)
+	if why := i.killed.Load(); why != nil {
+		return errors.New(*why)
 	}
 	return fmt.Errorf("the consensus plugin %s ended: %s", i.host.spec.Name, i.proc.cmd.ProcessState)
 }

@@ -109,7 +109,11 @@ func (p *process) startFailure(spec Spec, err error) error {
 	if tail := p.stderr.last(); len(tail) > 0 {
 		err = fmt.Errorf("it said: %s", tail[len(tail)-1])
 	}
-	return judge(fmt.Errorf("the consensus plugin %s ended during its start (%s): %w", spec.Name, p.cmd.ProcessState, err), p.exitCode())
+	name := spec.Name
+	if name == External {
+		name = spec.Path
+	}
+	return judge(fmt.Errorf("the consensus plugin %s ended during its start (%s): %w", name, p.cmd.ProcessState, err), p.exitCode())
 }
 
 // firstWords is go-plugin's complaint as one line, without its advice: what it

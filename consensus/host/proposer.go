@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensuspb"
@@ -17,6 +18,7 @@ type proposer struct {
 	maxProposalBytes uint64
 	maxProposals     int
 	maxBytes         uint64
+	commits          *latency
 	wake             chan struct{} // cap 1: queue is not empty
 
 	mu      sync.Mutex
@@ -33,12 +35,14 @@ type proposalKey struct {
 
 type pending struct {
 	proposal consensus.Proposal
+	since    time.Time
 	sent     bool                  // may have left this process
 	result   chan consensus.Result // cap 1
 }
 
-func newProposer(w *consensuspb.Window, l consensus.Limits) *proposer {
+func newProposer(w *consensuspb.Window, l consensus.Limits, commits *latency) *proposer {
 	return &proposer{
+		commits:          commits,
 		maxProposalBytes: l.MaxProposalBytes,
 		maxProposals:     int(w.GetMaxInflightProposals()),
 		maxBytes:         w.GetMaxInflightBytes(),
@@ -77,7 +81,7 @@ func (p *proposer) enqueue(proposal consensus.Proposal) (*pending, error) {
 	case len(p.pending) >= p.maxProposals || p.bytes+size > p.maxBytes:
 		return nil, consensus.ErrOverloaded
 	}
-	e := &pending{proposal: proposal, result: make(chan consensus.Result, 1)}
+	e := &pending{proposal: proposal, since: time.Now(), result: make(chan consensus.Result, 1)}
 	p.pending[key] = e
 	p.bytes += size
 	p.queue = append(p.queue, e)
@@ -146,6 +150,9 @@ func (p *proposer) decide(key proposalKey, r consensus.Result) {
 	}
 	delete(p.pending, key)
 	p.bytes -= uint64(len(e.proposal.Data))
+	if r.Outcome == consensus.Committed {
+		p.commits.record(time.Since(e.since))
+	}
 	e.result <- r
 }
 

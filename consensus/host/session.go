@@ -65,7 +65,7 @@ func (s *session) open(ctx context.Context) (consensuspb.Consensus_ProposeClient
 	if err != nil {
 		return nil, nil, callError(ctx, "watch events", err)
 	}
-	s.proposer = newProposer(first.GetWindow(), s.client.Describe().Limits)
+	s.proposer = newProposer(first.GetWindow(), s.client.Describe().Limits, s.client.commits)
 	return proposals, events, nil
 }
 

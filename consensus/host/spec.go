@@ -59,6 +59,9 @@ type Supervision struct {
 	BackoffReset   time.Duration // healthy for so long: the back-off starts again; default 60 s
 	LockWait       time.Duration // how long a locked data directory is waited for; default 30 s
 	CrashLimit     int           // more per minute: the back-off stays at its maximum; default 5
+	SlowCommit     time.Duration // a leader whose 99th percentile is above hands over; default 100 ms, at least the election timeout
+	SlowCommitFor  time.Duration // for so long; default 30 s
+	HandOverRest   time.Duration // between two such hand-overs; default 10 min
 	LaunchAttempts int           // of Launch, for failures that may pass; default 3
 }
 
@@ -79,6 +82,9 @@ func DefaultSupervision() Supervision {
 		BackoffReset:   time.Minute,
 		LockWait:       30 * time.Second,
 		CrashLimit:     5,
+		SlowCommit:     100 * time.Millisecond,
+		SlowCommitFor:  30 * time.Second,
+		HandOverRest:   10 * time.Minute,
 		LaunchAttempts: 3,
 	}
 }
@@ -99,6 +105,8 @@ func (s Supervision) Validate() error {
 		{"stop grace", s.StopGrace},
 		{"minimal back-off", s.BackoffMin},
 		{"lock wait", s.LockWait},
+		{"slow commit", s.SlowCommit},
+		{"window of slow commits", s.SlowCommitFor},
 	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be positive", d.name))
@@ -123,6 +131,8 @@ func (s Spec) complete() (Spec, error) {
 	}
 	// A loop must be given a few elections before it counts as hung.
 	s.Supervision.HangAfter = max(s.Supervision.HangAfter, 3*s.Start.Timing.ElectionTimeout)
+	// What takes less than an election is not made better by one.
+	s.Supervision.SlowCommit = max(s.Supervision.SlowCommit, s.Start.Timing.ElectionTimeout)
 	if err := s.Supervision.Validate(); err != nil {
 		return s, fmt.Errorf("supervision: %w", err)
 	}

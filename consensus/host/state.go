@@ -32,12 +32,19 @@ func (s *state) set(name string, pid int) {
 	}
 }
 
-// ended notes why a process ended, and that the next one is a restart.
-func (s *state) ended(why string) {
+// ended notes why a process ended and what it said last, and that the next one
+// is a restart.
+func (s *state) ended(why string, lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.health.LastExit = why
+	s.health.LastExit, s.health.LastLines = why, lines
 	s.health.Restarts++
+}
+
+func (s *state) setCrashLoop(looping bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.CrashLoop = looping
 }
 
 func (s *state) get() consensus.Health {

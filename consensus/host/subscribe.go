@@ -21,6 +21,7 @@ var errBroken = errors.New("the delivery was interrupted")
 // subscription is a position in a group's log that moves over sessions.
 type subscription struct {
 	group  consensus.GroupID
+	ours   bool   // one of the groups that are always open, but for the moment of a repair
 	next   uint64 // the index that must come next
 	term   uint64 // of the last entry
 	handle func(consensus.Batch) error
@@ -28,7 +29,7 @@ type subscription struct {
 
 // Subscribe implements consensus.Client.
 func (c *client) Subscribe(ctx context.Context, g consensus.GroupID, from uint64, handle func(consensus.Batch) error) error {
-	sub := &subscription{group: g, next: from, handle: handle}
+	sub := &subscription{group: g, ours: c.groups[g] != nil, next: from, handle: handle}
 	for {
 		s, err := c.await(ctx)
 		if err != nil {
@@ -83,7 +84,7 @@ func (sub *subscription) streamError(err error) error {
 	for _, lasting := range []error{
 		consensus.ErrAheadOfLog, consensus.ErrCompacted, consensus.ErrGroupNotFound, consensus.ErrInvalidArgument,
 	} {
-		if errors.Is(err, lasting) {
+		if errors.Is(err, lasting) && !(sub.ours && lasting == consensus.ErrGroupNotFound) {
 			return err
 		}
 	}

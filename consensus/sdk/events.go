@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -61,7 +62,7 @@ func forgetClosed(watched map[*group]bool) {
 }
 
 // watch puts g's state into box, first all of it, then what changes, until ctx
-// or the group ends.
+// or the group ends, or the group has failed.
 func (g *group) watch(ctx context.Context, box *eventBox) {
 	poll := time.NewTicker(membershipPoll)
 	defer poll.Stop()
@@ -88,6 +89,13 @@ func (g *group) watch(ctx context.Context, box *eventBox) {
 			box.putWanted(g.id, wanted)
 		}
 		select {
+		case <-g.failed:
+			box.putFailed(g.id, g.failure())
+			return
+		default:
+		}
+		select {
+		case <-g.failed:
 		case <-leadChanged:
 		case <-wantedChanged:
 		case <-poll.C:
@@ -97,6 +105,15 @@ func (g *group) watch(ctx context.Context, box *eventBox) {
 			return
 		}
 	}
+}
+
+// failure says why g has failed.
+func (g *group) failure() error {
+	err := errors.New("the backend gave no reason")
+	if f, ok := g.log.(consensus.Failer); ok && f.Err() != nil {
+		err = f.Err()
+	}
+	return err
 }
 
 // eventKey names one piece of state of one group.
@@ -109,6 +126,7 @@ const (
 	eventMembership = iota
 	eventLeadership
 	eventWanted
+	eventFailed
 )
 
 // eventBox holds the newest event per key, in the order in which the keys came.
@@ -137,6 +155,13 @@ func (b *eventBox) putWanted(g consensus.GroupID, minIndex uint64) {
 		GroupId: uint64(g), Event: &consensuspb.Event_SnapshotRequested{
 			SnapshotRequested: &consensuspb.SnapshotRequested{MinIndex: minIndex},
 		},
+	})
+}
+
+// putFailed comes after what was put for g before, and nothing for g comes after it.
+func (b *eventBox) putFailed(g consensus.GroupID, err error) {
+	b.put(eventKey{g, eventFailed}, &consensuspb.Event{
+		GroupId: uint64(g), Event: &consensuspb.Event_GroupFailed{GroupFailed: wire.ErrorToProto(err)},
 	})
 }
 

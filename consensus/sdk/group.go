@@ -15,7 +15,8 @@ import (
 type group struct {
 	id     consensus.GroupID
 	log    consensus.Group
-	closed chan struct{} // closed when the group is: ends its streams
+	closed chan struct{}   // closed when the group is: ends its streams
+	failed <-chan struct{} // closed when the group has failed; nil if it never does
 
 	order     sync.Mutex // held across log.Propose: one proposal after the other
 	sequence  sequence
@@ -39,6 +40,9 @@ func (s *Server) OpenGroup(ctx context.Context, req *consensuspb.OpenGroupReques
 		return nil, err
 	}
 	g := &group{id: spec.ID, log: log, closed: make(chan struct{})}
+	if f, ok := log.(consensus.Failer); ok {
+		g.failed = f.Failed()
+	}
 	s.setGroup(spec.ID, g)
 	return &consensuspb.OpenGroupResponse{
 		Position:   g.position(),
