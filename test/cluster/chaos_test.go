@@ -42,10 +42,10 @@ func chaos(t *testing.T, backend string) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	var story []string
+	var told story
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("repeat with -chaos %v -seed %d; what was done:\n%s", *chaosTime, seed, strings.Join(story, "\n"))
+			t.Logf("repeat with -chaos %v -seed %d; what was done:\n%v", *chaosTime, seed, told)
 		}
 	})
 	c := start(t, lab.Options{Backend: backend, Nodes: 3, Proxies: true})
@@ -59,14 +59,27 @@ func chaos(t *testing.T, backend string) {
 	s := newSchedule(c, seed)
 	for begun := time.Now(); time.Since(begun) < *chaosTime; {
 		st := s.next()
-		story = append(story, fmt.Sprintf("%s +%v: %v", time.Now().UTC().Format("15:04:05.000"), time.Since(begun).Round(time.Millisecond), st))
+		told.tell(time.Now(), st)
 		must(t, st.run(ctx))
 		must(t, allAlive(c))
 	}
-	story = append(story, time.Now().UTC().Format("15:04:05.000")+" all mended")
+	told.tell(time.Now(), "all is mended")
 	verifyChaos(t, c, w, group)
-	t.Logf("seed %d, %d steps, %d records acknowledged, longest gap %v", seed, len(story)-1, w.Acked(), w.LongestGap())
+	for _, o := range w.Outages() {
+		told.tell(o.From, fmt.Sprintf("    outage of %v", o.For))
+	}
+	t.Logf("seed %d, %d records acknowledged, longest gap %v\n%v", seed, w.Acked(), w.LongestGap(), told)
 }
+
+// story is what was done to a cluster, and what became of it.
+type story []string
+
+func (s *story) tell(at time.Time, what any) {
+	*s = append(*s, fmt.Sprintf("%s %v", at.UTC().Format("15:04:05.000"), what))
+}
+
+// String returns the story by time.
+func (s story) String() string { return strings.Join(slices.Sorted(slices.Values(s)), "\n") }
 
 // run breaks, waits, mends and rests.
 func (s step) run(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,11 +24,21 @@ type Workload struct {
 	acked    []map[RecordID]int64
 	last     time.Time // of the last acknowledgement
 	longest  time.Duration
+	outages  []Outage
 	failures []error
 
 	stop func()
 	done sync.WaitGroup
 }
+
+// Outage is a time without an acknowledgement of any producer's record.
+type Outage struct {
+	From time.Time
+	For  time.Duration
+}
+
+// shortestOutage is what Outages tells of.
+const shortestOutage = time.Second
 
 // RecordID is a record's value: "PRODUCER NUMBER".
 type RecordID struct{ Producer, Number int64 }
@@ -100,8 +111,11 @@ func (w *Workload) acknowledged(id RecordID) func(*kgo.Record, error) {
 		}
 		w.acked[r.Partition][id] = r.Offset
 		now := time.Now()
-		w.longest = max(w.longest, now.Sub(w.last))
-		w.last = now
+		gap := now.Sub(w.last)
+		if gap >= shortestOutage {
+			w.outages = append(w.outages, Outage{w.last, gap})
+		}
+		w.longest, w.last = max(w.longest, gap), now
 	}
 }
 
@@ -121,6 +135,13 @@ func (w *Workload) LongestGap() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return max(w.longest, time.Since(w.last))
+}
+
+// Outages returns the outages that are over and took a second or more.
+func (w *Workload) Outages() []Outage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.outages)
 }
 
 // AwaitProgress waits until count more records were acknowledged.
