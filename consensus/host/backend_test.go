@@ -23,6 +23,10 @@ type fileBackend struct {
 	dir     string
 	options struct {
 		StartError string `json:"start_error"`
+		FailGroup  bool   `json:"fail_group"` // every time it is opened
+		Transfer   string `json:"transfer"`   // "works" or "hangs"; otherwise there is nobody to hand over to
+		SlowMillis int    `json:"slow_ms"`    // until a proposal is committed
+		Endless    int    `json:"endless"`    // the log has entries of so many bytes without end
 	}
 }
 
@@ -33,11 +37,14 @@ const (
 	orderReject  = "reject"          // rejected, and not appended
 	orderHold    = "hold"            // never decided
 	orderDeaf    = "stop-reading-in" // the loop's age grows
+	orderSync    = "sync"            // a sync begins and does not end
+	orderSynced  = "synced"          // it ends
+	orderFail    = "fail-group"      // the group fails, the process does not
 )
 
 func (b *fileBackend) Describe() consensus.Description {
 	return consensus.Description{
-		Backend: "file", Version: "1", Capabilities: []consensus.Capability{consensus.CapPreVote},
+		Backend: "file", Version: "1", Capabilities: []consensus.Capability{consensus.CapPreVote, consensus.CapLeaderTransfer},
 		Limits: consensus.Limits{
 			MaxGroups: 2, MaxMembers: 1, MaxProposalBytes: 1 << 20, MaxInflightProposals: 8, MaxInflightBytes: 4 << 20,
 		},
@@ -72,12 +79,17 @@ func (b *fileBackend) BoundPeerAddress() string   { return "127.0.0.1:1" }
 func (b *fileBackend) Stop(context.Context) error { return nil }
 
 func (b *fileBackend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consensus.Group, error) {
-	g := &fileGroup{path: filepath.Join(b.dir, fmt.Sprintf("group-%d", spec.ID)), more: make(chan struct{})}
+	g := &fileGroup{backend: b, path: filepath.Join(b.dir, fmt.Sprintf("group-%d", spec.ID)), more: make(chan struct{}), failed: make(chan struct{})}
+	if b.options.FailGroup {
+		close(g.failed)
+	}
 	return g, g.open(spec.Mode)
 }
 
 type fileGroup struct {
-	path string
+	backend *fileBackend
+	path    string
+	failed  chan struct{}
 
 	mu        sync.Mutex
 	file      *os.File
@@ -88,6 +100,9 @@ type fileGroup struct {
 	snapshot  []byte
 	meta      consensus.SnapshotMeta
 	deafSince time.Time
+	syncSince time.Time
+	given     bool   // leadership was handed over
+	read      uint64 // bytes, of an endless log
 }
 
 func (g *fileGroup) open(mode consensus.OpenMode) error {
@@ -132,16 +147,35 @@ func (g *fileGroup) append(e consensus.Entry) (uint64, error) {
 	return e.Index, nil
 }
 
+func (g *fileGroup) Failed() <-chan struct{} { return g.failed }
+func (g *fileGroup) Err() error              { return errors.New("as ordered") }
+
+func (g *fileGroup) TransferLeadership(ctx context.Context, _ uint64) error {
+	if g.backend.options.Transfer == "hangs" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.given = true
+	close(g.more)
+	g.more = make(chan struct{})
+	return os.WriteFile(g.path+"-handed-over", nil, 0o600)
+}
+
 func (g *fileGroup) Leadership() (consensus.Leadership, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.given {
+		return consensus.Leadership{Term: g.term + 1, Leader: 8}, g.more
+	}
 	ready := g.first
 	for _, e := range g.entries {
 		if e.Internal && e.Term == g.term {
 			ready = e.Index
 		}
 	}
-	return consensus.Leadership{Term: g.term, Leader: 7, Role: consensus.LeaderReady, ReadyIndex: ready}, nil
+	return consensus.Leadership{Term: g.term, Leader: 7, Role: consensus.LeaderReady, ReadyIndex: ready}, g.more
 }
 
 func (g *fileGroup) Propose(_ uint64, data []byte, done func(consensus.Result)) {
@@ -157,6 +191,17 @@ func (g *fileGroup) Propose(_ uint64, data []byte, done func(consensus.Result)) 
 		g.mu.Lock()
 		g.deafSince = time.Now()
 		g.mu.Unlock()
+	case orderSync:
+		g.mu.Lock()
+		g.deafSince = time.Now()
+		g.syncSince = time.Now()
+		g.mu.Unlock()
+	case orderSynced:
+		g.mu.Lock()
+		g.deafSince, g.syncSince = time.Time{}, time.Time{}
+		g.mu.Unlock()
+	case orderFail:
+		close(g.failed)
 	default:
 		g.mu.Lock()
 		index, err := g.append(consensus.Entry{Data: data})
@@ -165,13 +210,19 @@ func (g *fileGroup) Propose(_ uint64, data []byte, done func(consensus.Result)) 
 			done(consensus.Result{Err: err})
 			return
 		}
-		go done(consensus.Result{Outcome: consensus.Committed, Index: index})
+		time.AfterFunc(time.Duration(g.backend.options.SlowMillis)*time.Millisecond, func() {
+			done(consensus.Result{Outcome: consensus.Committed, Index: index})
+		})
 	}
 }
 
 func (g *fileGroup) Read(from uint64, maxBytes int) ([]consensus.Entry, uint64, <-chan struct{}, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if n := g.backend.options.Endless; n > 0 {
+		g.read += uint64(n)
+		return []consensus.Entry{{Index: from, Term: 1, Data: make([]byte, n)}}, from, nil, nil
+	}
 	end := g.first + uint64(len(g.entries))
 	switch {
 	case from < g.first:
@@ -233,7 +284,11 @@ func (g *fileGroup) SnapshotWanted() (uint64, <-chan struct{}) {
 }
 
 func (g *fileGroup) Members() consensus.Membership {
-	return consensus.Membership{ConfigIndex: 1, Members: []consensus.Member{{ReplicaID: 7, BrokerID: 7, Address: "127.0.0.1:1", Role: consensus.Voter}}}
+	m := consensus.Membership{ConfigIndex: 1, Members: []consensus.Member{{ReplicaID: 7, BrokerID: 7, Address: "127.0.0.1:1", Role: consensus.Voter}}}
+	if g.backend.options.Transfer != "" {
+		m.Members = append(m.Members, consensus.Member{ReplicaID: 8, BrokerID: 8, Address: "127.0.0.1:2", Role: consensus.Voter})
+	}
+	return m
 }
 
 func (g *fileGroup) Status() consensus.Status {
@@ -241,7 +296,7 @@ func (g *fileGroup) Status() consensus.Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	last := g.first + uint64(len(g.entries)) - 1
-	return consensus.Status{Leadership: l, FirstIndex: g.first, LastIndex: last, CommitIndex: last, SnapshotIndex: g.meta.Index}
+	return consensus.Status{Leadership: l, FirstIndex: g.first, LastIndex: last, CommitIndex: last, SnapshotIndex: g.meta.Index, LogBytes: g.read}
 }
 
 func (g *fileGroup) LoopAge() (time.Duration, time.Duration) {
@@ -250,7 +305,10 @@ func (g *fileGroup) LoopAge() (time.Duration, time.Duration) {
 	if g.deafSince.IsZero() {
 		return 0, 0
 	}
-	return time.Since(g.deafSince), 0
+	if g.syncSince.IsZero() {
+		return time.Since(g.deafSince), 0
+	}
+	return time.Since(g.deafSince), time.Since(g.syncSince)
 }
 
 func (g *fileGroup) Close() error   { return g.file.Close() }

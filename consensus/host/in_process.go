@@ -61,9 +61,17 @@ func InProcess(ctx context.Context, b consensus.Backend, start consensus.StartCo
 		stopServer()
 		return nil, nil, errors.Join(err, shutErr, connErr)
 	}
+	repairing, stopRepair := context.WithCancel(context.WithoutCancel(ctx))
+	serving.Go(func() {
+		if why := newRepair(conn, groups, c.failures, c.log).run(repairing); why != "" {
+			c.fail(errors.New(why)) // there is no process to begin anew with
+			session.cancel()
+		}
+	})
 	var once sync.Once
 	stop := func() {
 		once.Do(func() {
+			stopRepair()
 			c.fail(consensus.ErrShuttingDown)
 			session.end()
 			if err := s.Shutdown(context.WithoutCancel(ctx), false); err != nil {
