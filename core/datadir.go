@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/quorate/quorate/core/wal"
 )
 
 // Identity is whom a data directory belongs to.
@@ -37,12 +40,20 @@ func CheckDataDir(path string, id Identity) error {
 	}
 	d, err := claim(path, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
-		return (&DataDir{Path: path}).belongs(id) // restored without its lock
+		return (&DataDir{Path: path}).check(id) // restored without its lock
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.belongs(id), d.Close())
+	return errors.Join(d.check(id), d.Close())
+}
+
+// check is everything that must be right with a directory that has an owner.
+func (d *DataDir) check(id Identity) error {
+	if err := d.belongs(id); err != nil {
+		return err
+	}
+	return d.whole(id)
 }
 
 // OpenDataDir claims a data directory for this process and checks that it is
@@ -56,9 +67,9 @@ func OpenDataDir(path string, id Identity) (*DataDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.belongs(id)
+	err = d.check(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = d.stamp(id)
+		err = d.begin(id)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -106,6 +117,38 @@ func (d *DataDir) belongs(id Identity) error {
 		}
 	}
 	return nil
+}
+
+// whole refuses partitions without the metadata log that says what they are. A
+// broker that starts with an empty log takes every partition for a deleted one
+// and removes it.
+func (d *DataDir) whole(id Identity) error {
+	if kept, err := os.ReadDir(filepath.Join(d.Path, "consensus", id.Backend)); len(kept) > 0 {
+		return nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unusable(d.Path, err)
+	}
+	entries, err := os.ReadDir(d.Path)
+	if err != nil {
+		return unusable(d.Path, err)
+	}
+	if !slices.ContainsFunc(entries, d.isPartition) {
+		return nil
+	}
+	return fmt.Errorf("data directory %s has partitions but no metadata log in consensus/%s, without which they would be removed: restore it, or start with an empty data directory", d.Path, id.Backend)
+}
+
+func (d *DataDir) isPartition(e fs.DirEntry) bool {
+	_, ok, err := wal.ReadTopicID(filepath.Join(d.Path, e.Name()))
+	return ok || err != nil && e.IsDir()
+}
+
+// begin gives a directory without an owner its first.
+func (d *DataDir) begin(id Identity) error {
+	if err := d.whole(id); err != nil {
+		return err
+	}
+	return d.stamp(id)
 }
 
 func (d *DataDir) stamp(id Identity) error {

@@ -71,3 +71,46 @@ func TestCheckDataDirLeavesNoTrace(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, ".lock")))
 	must(t, core.CheckDataDir(dir, id))
 }
+
+// Partitions without the metadata log that knows them would be removed as deleted.
+func TestDataDirLostItsMetadata(t *testing.T) {
+	id := core.Identity{ClusterID: "prod", NodeID: 1, Backend: "solo"}
+	tests := []struct {
+		name  string
+		files []string
+		owned bool // the directory is stamped
+		want  bool // an error
+	}{
+		{"new", nil, false, false},
+		{"owned and empty, as after a crash at the first start", nil, true, false},
+		{"partitions and their metadata", []string{"orders-0/partition.metadata", "consensus/solo/META.json"}, true, false},
+		{"partitions and an empty consensus directory", []string{"orders-0/partition.metadata", "consensus/other/META.json"}, true, true},
+		{"partitions only", []string{"orders-0/partition.metadata"}, true, true},
+		{"partitions of nobody", []string{"orders-0/partition.metadata"}, false, true},
+		{"directories that are no partitions", []string{"lost+found/x", "run/x"}, true, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.owned {
+				d, err := core.OpenDataDir(dir, id)
+				must(t, err)
+				must(t, d.Close())
+			}
+			for _, name := range tt.files {
+				must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+				must(t, os.WriteFile(filepath.Join(dir, name), []byte("version: 0\ntopic_id: -wIDAAAAAAAAAAAAAAAAAA"), 0o600))
+			}
+			d, err := core.OpenDataDir(dir, id)
+			if err == nil {
+				must(t, d.Close())
+			}
+			if (err != nil) != tt.want || tt.want && !strings.Contains(err.Error(), "has partitions but no metadata log") {
+				t.Errorf("open: got %v, want an error: %t", err, tt.want)
+			}
+			if err := core.CheckDataDir(dir, id); tt.owned && (err != nil) != tt.want {
+				t.Errorf("check: got %v, want an error: %t", err, tt.want)
+			}
+		})
+	}
+}
