@@ -14,6 +14,7 @@ import (
 
 const (
 	maxGroups        = 1
+	maxMembers       = 7
 	maxProposalBytes = 1 << 20 // times max_append_entries is what one message may hold
 	maxInflight      = 4096
 	maxInflightBytes = 64 << 20
@@ -47,9 +48,11 @@ type backend struct {
 func (b *backend) Describe() consensus.Description {
 	return consensus.Description{
 		Backend: "hashicorp-raft", Version: "1.8.0",
-		Capabilities: []consensus.Capability{consensus.CapPreVote, consensus.CapCheckQuorum},
+		Capabilities: []consensus.Capability{
+			consensus.CapLearners, consensus.CapLeaderTransfer, consensus.CapPreVote, consensus.CapCheckQuorum, consensus.CapTLSReload,
+		},
 		Limits: consensus.Limits{
-			MaxGroups: maxGroups, MaxMembers: 7, MaxProposalBytes: maxProposalBytes,
+			MaxGroups: maxGroups, MaxMembers: maxMembers, MaxProposalBytes: maxProposalBytes,
 			MaxInflightProposals: maxInflight, MaxInflightBytes: maxInflightBytes,
 		},
 		ConfigSchema: json.RawMessage(schema),
@@ -121,6 +124,22 @@ func (b *backend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consen
 	}
 	b.group = g
 	return g, nil
+}
+
+var _ consensus.TLSReloader = (*backend)(nil)
+
+// ReloadPeerTLS takes certificates for connections that are made from now on.
+func (b *backend) ReloadPeerTLS(t consensus.PeerTLS) error {
+	b.mu.Lock()
+	s := b.streams
+	b.mu.Unlock()
+	if s == nil {
+		return fmt.Errorf("reload certificates: %w: the backend is not running", consensus.ErrInvalidArgument)
+	}
+	if err := s.reload(t); err != nil {
+		return fmt.Errorf("reload certificates: %w", err)
+	}
+	return nil
 }
 
 // Stop closes the group, waiting for proposals in flight until ctx ends.

@@ -25,31 +25,37 @@ const (
 
 // group is the one replicated log.
 //
-// Three goroutines belong to it: watch turns the library's state into
-// Leadership, by level; submit hands proposals to the library in order;
-// complete answers them in that order. Everything else is the library's.
+// Four goroutines belong to it: watch turns the library's state into
+// Leadership, by level; pulse sees that the library's main loop turns; submit
+// hands proposals to the library in order; complete answers them in that order.
+// Everything else is the library's.
 type group struct {
 	b    *backend
 	spec consensus.GroupSpec
 	dir  string
+	self raft.ServerID
 
 	store     *store
 	snapshots *snapshots
-	transport *raft.NetworkTransport
+	peers     *peers
+	transport *transport
 	raft      *raft.Raft
 
 	observed    chan raft.Observation // wakes watch
 	stopWatch   chan struct{}
-	running     sync.WaitGroup // watch and submit
+	running     sync.WaitGroup // watch, pulse and submit
 	queue       chan proposal
 	completions chan flight
 	completed   chan struct{}
 	verifying   chan struct{} // slots
-	saving      sync.Mutex    // one SaveSnapshot at a time
+	changing    chan struct{} // one change of members at a time
+	failed      chan struct{} // closed when the group must be opened again
+	failing     sync.Once
+	saving      sync.Mutex // one SaveSnapshot at a time
 	closing     sync.Once
 	closeErr    error
 
-	lastTurn                    atomic.Int64 // of watch, unix nanoseconds
+	lastTurn, lastLook          atomic.Int64 // of the library's main loop, and of watch; unix nanoseconds
 	committed, rejected, unsure atomic.Uint64
 
 	mu            sync.Mutex
@@ -62,6 +68,7 @@ type group struct {
 	inflight      int
 	inflightBytes int
 	flights       map[*flightState]struct{}
+	transferring  bool // proposals are rejected
 
 	// Closed and replaced at each change.
 	led, more, wantedCh chan struct{}
@@ -82,10 +89,12 @@ func newGroup(b *backend, spec consensus.GroupSpec) *group {
 		b: b, spec: spec, dir: filepath.Join(b.cfg.DataDir, fmt.Sprintf("group-%d", spec.ID)),
 		observed: make(chan raft.Observation, 16), stopWatch: make(chan struct{}),
 		queue: make(chan proposal, maxInflight), completions: make(chan flight, maxInflight), completed: make(chan struct{}),
-		verifying: make(chan struct{}, maxReadIndexes), flights: map[*flightState]struct{}{},
+		verifying: make(chan struct{}, maxReadIndexes), changing: make(chan struct{}, 1), failed: make(chan struct{}),
+		self: serverID(b.cfg.ReplicaID, b.cfg.BrokerID), peers: newPeers(), flights: map[*flightState]struct{}{},
 		led: make(chan struct{}), more: make(chan struct{}), wantedCh: make(chan struct{}),
 	}
-	g.lastTurn.Store(time.Now().UnixNano())
+	g.turned()
+	g.lastLook.Store(time.Now().UnixNano())
 	return g
 }
 
@@ -115,13 +124,30 @@ func (g *group) advanceLocked(index uint64) {
 }
 
 // installed takes over a snapshot that the leader sent and that is stored.
-func (g *group) installed(index, term uint64) {
-	g.store.install(index, term)
+func (g *group) installed(m raft.SnapshotMeta) {
+	if !g.store.install(m.Index, m.Term, configuration{m.Configuration, m.ConfigurationIndex}) {
+		g.failing.Do(func() { close(g.failed) })
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.bytes = 0
-	g.advanceLocked(index)
+	g.advanceLocked(m.Index)
 	g.wantSnapshotLocked()
+}
+
+var _ consensus.Failer = (*group)(nil)
+
+// Failed implements consensus.Failer.
+func (g *group) Failed() <-chan struct{} { return g.failed }
+
+// Err implements consensus.Failer. There is one reason: see store.install.
+func (g *group) Err() error {
+	select {
+	case <-g.failed:
+		return errors.New("the group must be opened again: a snapshot was installed below a change of members")
+	default:
+		return nil
+	}
 }
 
 // Read delivers from the log store. What is committed in it never changes, so
@@ -185,85 +211,32 @@ func (g *group) entries(from, last uint64, maxBytes int) ([]consensus.Entry, err
 	return entries, nil
 }
 
-// ReadIndex takes the commit index first and then has a quorum confirm that
-// this node still leads, in a term in which it has committed something.
-func (g *group) ReadIndex(ctx context.Context) (index, term uint64, err error) {
-	before, _ := g.Leadership()
-	switch {
-	case before.Role == consensus.Leader:
-		return 0, 0, consensus.ErrLeaderNotReady
-	case before.Role != consensus.LeaderReady:
-		return 0, 0, consensus.ErrNotLeader
-	}
-	select {
-	case g.verifying <- struct{}{}:
-	default:
-		return 0, 0, consensus.ErrOverloaded
-	}
-	index = g.raft.CommitIndex()
-	verified := make(chan error, 1)
-	go func() {
-		defer func() { <-g.verifying }()
-		verified <- g.raft.VerifyLeader().Error()
-	}()
-	select {
-	case err = <-verified:
-	case <-ctx.Done():
-		return 0, 0, fmt.Errorf("%w: %w", consensus.ErrTimeout, ctx.Err())
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("%w: %w", consensus.ErrNotLeader, err)
-	}
-	if g.raft.State() != raft.Leader || g.raft.CurrentTerm() != before.Term {
-		return 0, 0, consensus.ErrNotLeader
-	}
-	return index, before.Term, nil
-}
-
-func (g *group) Members() consensus.Membership {
-	f := g.raft.GetConfiguration()
-	if f.Error() != nil {
-		return consensus.Membership{}
-	}
-	m := consensus.Membership{ConfigIndex: f.Index()}
-	for _, s := range f.Configuration().Servers {
-		member := consensus.Member{ReplicaID: replicaID(s.ID), Address: string(s.Address), Role: consensus.Voter}
-		if s.Suffrage != raft.Voter {
-			member.Role = consensus.LearnerMember
-		}
-		for _, known := range g.spec.Members {
-			if known.ReplicaID == member.ReplicaID {
-				member.BrokerID = known.BrokerID
-			}
-		}
-		m.Members = append(m.Members, member)
-	}
-	return m
-}
-
-// Status has no peers: the library does not tell how far each is.
+// Status of a leader has its peers; that of a follower, the leader alone.
 func (g *group) Status() consensus.Status {
 	first, err := g.store.firstReadable()
 	if err != nil {
 		first = 0 // unknown; the process is about to end
 	}
+	l, _ := g.Leadership()
+	peers := g.peerStatus(l)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return consensus.Status{
-		Leadership: g.leadership, FirstIndex: first, LastIndex: g.raft.LastIndex(), CommitIndex: g.commit,
+		Leadership: l, FirstIndex: first, LastIndex: g.raft.LastIndex(), CommitIndex: g.commit,
 		SnapshotIndex: g.store.snapshotIndex(), LogBytes: g.bytes, LeaderChanges: g.changes,
-		Committed: g.committed.Load(), Rejected: g.rejected.Load(), UnknownTotal: g.unsure.Load(),
+		Committed: g.committed.Load(), Rejected: g.rejected.Load(), UnknownTotal: g.unsure.Load(), Peers: peers,
 	}
 }
 
-// LoopAge tells when the library's state was last looked at, and since when it
-// writes.
-func (g *group) LoopAge() (loop, sync time.Duration) {
-	now := time.Now().UnixNano()
-	if since := g.store.writing.Load(); since != 0 {
-		sync = time.Duration(now - since)
+func (g *group) peerStatus(l consensus.Leadership) []consensus.PeerStatus {
+	contact := g.raft.LastContact()
+	switch {
+	case l.Role == consensus.Leader || l.Role == consensus.LeaderReady:
+		return g.peers.status(g.store.configuration().Servers, g.self, l.Term)
+	case l.Leader == consensus.NoLeader || contact.IsZero():
+		return nil
 	}
-	return time.Duration(now - g.lastTurn.Load()), sync
+	return []consensus.PeerStatus{{ReplicaID: l.Leader, LastContact: time.Since(contact), State: "leader"}}
 }
 
 func (g *group) Snapshot(context.Context) (consensus.SnapshotMeta, io.ReadCloser, error) {

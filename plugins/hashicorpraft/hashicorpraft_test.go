@@ -13,8 +13,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	// Small segments, so that the log has several.
-	consensustest.Run(t, consensustest.Config{New: New, Options: []byte(`{"log_segment_bytes": 1048576}`)})
+	for _, c := range consensustest.Cases() {
+		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
+			t.Parallel() // they mostly wait for elections
+			// Small segments, so that the log has several.
+			consensustest.Run(t, consensustest.Config{New: New, Only: c.Name, Options: []byte(`{"log_segment_bytes": 1048576}`)})
+		})
+	}
 }
 
 // failing is a log whose writes fail once broken is set.

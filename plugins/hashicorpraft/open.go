@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,18 +13,8 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
-func serverID(replica uint64) raft.ServerID {
-	return raft.ServerID(strconv.FormatUint(replica, 10))
-}
-
-// replicaID is 0, which is nobody, for what serverID did not make.
-func replicaID(id raft.ServerID) uint64 {
-	n, err := strconv.ParseUint(string(id), 10, 64)
-	if err != nil {
-		return consensus.NoLeader
-	}
-	return n
-}
+// firstIndex is where the log of a new group has its first members.
+const firstIndex = 1
 
 // openGroup recovers the group's log and snapshot and starts the library on them.
 func openGroup(b *backend, spec consensus.GroupSpec) (*group, error) {
@@ -59,14 +48,30 @@ func (g *group) recover() error {
 	if g.snapshots, err = openSnapshots(filepath.Join(g.dir, "snapshots")); err != nil {
 		return fmt.Errorf("%w: recover the snapshot: %w", consensus.ErrStorageFailed, err)
 	}
-	g.snapshots.installed = g.installed
+	g.snapshots.installed, g.snapshots.received = g.installed, g.turned
 	if s := g.snapshots.newest; s.Index > 0 {
-		if err := g.store.cover(s.Index, s.Term); err != nil {
+		if err := g.store.cover(s.Index, s.Term, configuration{s.Configuration, s.ConfigurationIndex}); err != nil {
 			return err
 		}
 		g.commit = s.Index
 	}
-	return g.bootstrap()
+	if err := g.store.recoverMembers(); err != nil {
+		return err
+	}
+	if err := g.bootstrap(); err != nil {
+		return err
+	}
+	return g.checkSelf()
+}
+
+// checkSelf refuses to be known by another broker's id: the library would not
+// find itself among the members.
+func (g *group) checkSelf() error {
+	server, known := serverOf(g.store.configuration().Configuration, g.b.cfg.ReplicaID)
+	if known && server.ID != g.self {
+		return fmt.Errorf("%w: the members have replica %s, this one is %s", consensus.ErrDataIncompatible, server.ID, g.self)
+	}
+	return nil
 }
 
 // bootstrap writes the first entry, the members, into an empty log. The
@@ -91,22 +96,24 @@ func (g *group) bootstrap() error {
 		if m.ReplicaID == g.b.cfg.ReplicaID {
 			address = g.b.streams.Addr().String()
 		}
-		c.Servers = append(c.Servers, raft.Server{ID: serverID(m.ReplicaID), Address: raft.ServerAddress(address)})
+		c.Servers = append(c.Servers, raft.Server{ID: serverID(m.ReplicaID, m.BrokerID), Address: raft.ServerAddress(address)})
 	}
 	if len(c.Servers) == 0 {
 		return fmt.Errorf("%w: a new group needs members", consensus.ErrInvalidArgument)
 	}
-	return g.store.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)})
+	return g.store.StoreLog(&raft.Log{Index: firstIndex, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)})
 }
 
 // launch starts the library and what goes with it.
 func (g *group) launch() error {
 	log := logger{to: slog.Default().With("component", "raft", "consensus_group", uint64(g.spec.ID))}
 	timing := g.b.cfg.Timing
-	g.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: g.addresses(), Logger: log, Stream: g.b.streams, MaxPool: 3,
+	book := g.addresses()
+	g.b.streams.owner.Store(new(book.owner))
+	g.transport = &transport{peers: g.peers, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: book, Logger: log, Stream: g.b.streams, MaxPool: 3,
 		Timeout: max(2*time.Second, 4*timing.ElectionTimeout), MsgpackUseNewTimeFormat: true,
-	})
+	})}
 	cfg := raftConfig(g.b.cfg, g.b.options)
 	cfg.Logger = log
 	r, err := raft.NewRaft(cfg, counter{g.advance}, g.store, g.store, g.snapshots, g.transport)
@@ -123,32 +130,8 @@ func (g *group) launch() error {
 	}))
 	g.look()
 	g.running.Go(g.watch)
+	g.running.Go(g.pulse)
 	g.running.Go(g.submit)
 	go g.complete() // may be stuck in a future that is never answered; see close
 	return nil
-}
-
-// addressBook is where the host says that members are now; it goes before what
-// the log says.
-type addressBook map[raft.ServerID]raft.ServerAddress
-
-// ServerAddr implements raft.ServerAddressProvider.
-func (a addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if addr, ok := a[id]; ok {
-		return addr, nil
-	}
-	return "", fmt.Errorf("replica %s has no address in the configuration", id)
-}
-
-func (g *group) addresses() raft.ServerAddressProvider {
-	book := addressBook{}
-	for _, m := range g.spec.Members {
-		if m.Address != "" {
-			book[serverID(m.ReplicaID)] = raft.ServerAddress(m.Address)
-		}
-	}
-	if len(book) == 0 {
-		return nil
-	}
-	return book
 }

@@ -76,7 +76,7 @@ func parseOptions(raw json.RawMessage) (Options, []consensus.Diagnostic) {
 // CommitTimeout is how long a follower may wait to learn of the last commit.
 func raftConfig(cfg consensus.StartConfig, o Options) *raft.Config {
 	c := raft.DefaultConfig()
-	c.LocalID = serverID(cfg.ReplicaID)
+	c.LocalID = serverID(cfg.ReplicaID, cfg.BrokerID)
 	c.HeartbeatTimeout = cfg.Timing.ElectionTimeout
 	c.ElectionTimeout = cfg.Timing.ElectionTimeout
 	c.LeaderLeaseTimeout = leaderLease(cfg.Timing)

@@ -52,6 +52,8 @@ func (g *group) enqueue(term uint64, data []byte, done func(consensus.Result)) e
 		return fmt.Errorf("%w: it is %d, not %d", consensus.ErrTermMismatch, g.leadership.Term, term)
 	case g.leadership.Role == consensus.Leader:
 		return consensus.ErrLeaderNotReady
+	case g.transferring:
+		return consensus.ErrTransferPending
 	case len(data) > maxProposalBytes:
 		return fmt.Errorf("%w: %d bytes", consensus.ErrTooLarge, len(data))
 	case g.inflight >= maxInflight || g.inflightBytes+len(data) > maxInflightBytes:

@@ -28,14 +28,15 @@ func (g *group) SaveSnapshot(_ context.Context, m consensus.SnapshotMeta, r io.R
 	case m.Index <= previous.Index:
 		return fmt.Errorf("save snapshot at %d: %w, at %d", m.Index, consensus.ErrSnapshotStale, previous.Index)
 	}
-	meta, err := g.describe(previous, m.Index)
+	members := g.store.configurationAt(m.Index)
+	meta, err := g.describe(members, m.Index)
 	if err != nil {
 		return fmt.Errorf("save snapshot at %d: %w", m.Index, err)
 	}
 	if err := g.snapshots.save(meta, m.Format, r); err != nil {
 		return fmt.Errorf("save snapshot at %d: %w", m.Index, err)
 	}
-	if err := g.store.cover(meta.Index, meta.Term); err != nil {
+	if err := g.store.cover(meta.Index, meta.Term, members); err != nil {
 		return err
 	}
 	g.mu.Lock()
@@ -48,24 +49,17 @@ func (g *group) SaveSnapshot(_ context.Context, m consensus.SnapshotMeta, r io.R
 	return g.store.compact(m.Index - g.spec.Tuning.RetainEntries)
 }
 
-// describe returns what the library needs to know of the log at index: the term,
-// and the configuration in force, which is the last one since the previous
-// snapshot. All those entries are in the log (rule S5).
-func (g *group) describe(previous raft.SnapshotMeta, index uint64) (fileMeta, error) {
+// describe returns what the library needs to know of the log at index.
+func (g *group) describe(members configuration, index uint64) (fileMeta, error) {
 	m := fileMeta{
 		Version: raft.SnapshotVersionMax, Index: index,
-		Configuration: raft.EncodeConfiguration(previous.Configuration), ConfigurationIndex: previous.ConfigurationIndex,
+		Configuration: raft.EncodeConfiguration(members.Configuration), ConfigurationIndex: members.index,
 	}
-	for i := previous.Index + 1; i <= index; i++ {
-		var l raft.Log
-		if err := g.store.wal.GetLog(i, &l); err != nil {
-			return m, fmt.Errorf("read entry %d: %w", i, err)
-		}
-		if l.Type == raft.LogConfiguration {
-			m.Configuration, m.ConfigurationIndex = l.Data, l.Index
-		}
-		m.Term = l.Term
+	var l raft.Log
+	if err := g.store.wal.GetLog(index, &l); err != nil {
+		return m, fmt.Errorf("read entry %d: %w", index, err)
 	}
+	m.Term = l.Term
 	return m, nil
 }
 

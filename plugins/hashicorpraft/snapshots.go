@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -21,7 +22,10 @@ import (
 // would be missing in what is built from it.
 type snapshots struct {
 	dir       string
-	installed func(index, term uint64) // after a leader's was stored
+	installed func(raft.SnapshotMeta) // after a leader's was stored
+	received  func()                  // while one comes in, which keeps the library's main loop
+
+	saves, installs atomic.Uint64
 
 	mu     sync.Mutex
 	newest raft.SnapshotMeta // Index 0 = none
@@ -51,7 +55,7 @@ func openSnapshots(dir string) (*snapshots, error) {
 			return nil, err
 		}
 	}
-	s := &snapshots{dir: dir}
+	s := &snapshots{dir: dir, installed: func(raft.SnapshotMeta) {}, received: func() {}}
 	if len(paths) == 0 {
 		return s, nil
 	}
@@ -129,7 +133,11 @@ func (s *snapshots) save(m fileMeta, format string, r io.Reader) error {
 	if err != nil {
 		return errors.Join(err, k.Cancel())
 	}
-	return k.store()
+	if err := k.store(); err != nil {
+		return err
+	}
+	s.saves.Add(1)
+	return nil
 }
 
 // Create implements raft.SnapshotStore. The library calls it when a leader
@@ -168,7 +176,10 @@ var _ raft.SnapshotSink = (*sink)(nil)
 func (k *sink) ID() string { return snapshotName(k.meta.Index, k.meta.Term) }
 
 // Write implements raft.SnapshotSink.
-func (k *sink) Write(p []byte) (int, error) { return k.f.Write(p) }
+func (k *sink) Write(p []byte) (int, error) {
+	k.s.received()
+	return k.f.Write(p)
+}
 
 // Cancel implements raft.SnapshotSink: nothing of it remains.
 func (k *sink) Cancel() error {
@@ -191,7 +202,8 @@ func (k *sink) Close() error {
 	if err := k.store(); err != nil {
 		return err
 	}
-	k.s.installed(k.meta.Index, k.meta.Term)
+	k.s.installs.Add(1)
+	k.s.installed(k.s.current())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package hashicorpraft
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,10 +37,12 @@ type store struct {
 
 	failed  atomic.Pointer[error]
 	writing atomic.Int64 // unix nanoseconds at which the write in progress began, or 0
+	latency latency      // of writes, each of which is synced
 
 	mu       sync.Mutex
 	snapshot struct{ index, term uint64 }
 	floor    uint64 // entries below it are no longer there, whatever the disk says
+	members  configurations
 }
 
 var _ raft.MonotonicLogStore = (*store)(nil)
@@ -49,9 +52,12 @@ func (s *store) write(what string, f func() error) error {
 	if failed := s.failed.Load(); failed != nil {
 		return *failed
 	}
-	s.writing.Store(time.Now().UnixNano())
+	began := time.Now()
+	s.writing.Store(began.UnixNano())
 	err := f()
 	s.writing.Store(0)
+	now := time.Now()
+	s.latency.observe(now.Sub(began), now)
 	if err == nil {
 		return nil
 	}
@@ -109,7 +115,13 @@ func (s *store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l})
 
 // StoreLogs implements raft.LogStore.
 func (s *store) StoreLogs(logs []*raft.Log) error {
-	return s.write("append to the log", func() error { return s.wal.StoreLogs(logs) })
+	if err := s.write("append to the log", func() error { return s.wal.StoreLogs(logs) }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.members.append(logs)
+	return nil
 }
 
 // DeleteRange implements raft.LogStore. The library calls it to cut off what
@@ -125,7 +137,15 @@ func (s *store) DeleteRange(from, to uint64) error {
 	if from > to {
 		return nil
 	}
-	return s.write("delete from the log", func() error { return s.wal.DeleteRange(from, to) })
+	if err := s.write("delete from the log", func() error { return s.wal.DeleteRange(from, to) }); err != nil {
+		return err
+	}
+	if from > at {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.members.cut(from)
+	}
+	return nil
 }
 
 // Set implements raft.StableStore.
@@ -148,20 +168,26 @@ func (s *store) GetUint64(key []byte) (uint64, error) { return s.wal.GetUint64(k
 // entries up to it at once: they may be of another history. The library then
 // asks to delete the whole log. What is above the snapshot stays, because the
 // library goes on believing that it is there, and compares it with the leader's.
-func (s *store) install(index, term uint64) {
+//
+// It returns false if there is a configuration in what stays: the library has
+// just gone back to the snapshot's, and will not read it again.
+func (s *store) install(index, term uint64, members configuration) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshot.index, s.snapshot.term = index, term
 	s.floor = index + 1
+	s.members.start(members, index)
+	return len(s.members) == 1
 }
 
 // cover takes note of a durable snapshot that is the host's, or was found at the
 // start, and removes what can not stand beside it: a log that ends below it,
 // since entries could not follow on, and entries up to it that are of another
 // history. Both are left if the process ends in the middle of an installation.
-func (s *store) cover(index, term uint64) error {
+func (s *store) cover(index, term uint64, members configuration) error {
 	s.mu.Lock()
 	s.snapshot.index, s.snapshot.term = index, term
+	s.members.start(members, index)
 	s.mu.Unlock()
 	first, last, err := s.bounds()
 	if err != nil || last == 0 {
@@ -217,6 +243,36 @@ func (s *store) firstReadable() (uint64, error) {
 		return s.snapshot.index + 1, nil
 	}
 	return max(first, s.floor), nil
+}
+
+// recoverMembers reads the configurations that are in the log.
+func (s *store) recoverMembers() error {
+	first, last, err := s.bounds()
+	if err != nil || last == 0 {
+		return err
+	}
+	for index := max(first, s.snapshotIndex()+1); index <= last; index++ {
+		var l raft.Log
+		if err := s.GetLog(index, &l); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.members.append([]*raft.Log{&l})
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// configuration returns the newest configuration in the log, committed or not;
+// its index is 0 if there is none.
+func (s *store) configuration() configuration { return s.configurationAt(math.MaxUint64) }
+
+// configurationAt returns the one in force at index, which is not below the
+// newest snapshot.
+func (s *store) configurationAt(index uint64) configuration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members.at(index)
 }
 
 func (s *store) snapshotIndex() uint64 {

@@ -84,7 +84,7 @@ func TestSnapshotAndLog(t *testing.T) {
 		t.Run(tt.name+", at the start", func(t *testing.T) {
 			s := openStore(t, t.TempDir())
 			fill(t, s, 1, tt.last, 1)
-			if err := s.cover(tt.index, tt.term); err != nil {
+			if err := s.cover(tt.index, tt.term, configuration{}); err != nil {
 				t.Fatal(err)
 			}
 			wantTerms(t, s, tt.first, tt.end, one)
@@ -93,7 +93,7 @@ func TestSnapshotAndLog(t *testing.T) {
 		t.Run(tt.name+", installed", func(t *testing.T) {
 			s := openStore(t, t.TempDir())
 			fill(t, s, 1, tt.last, 1)
-			s.install(tt.index, tt.term)
+			s.install(tt.index, tt.term, configuration{})
 			if first, err := s.firstReadable(); err != nil || first <= tt.index {
 				t.Fatalf("entry %d is readable, %v, before the log was cleared", first, err)
 			}
@@ -131,7 +131,7 @@ func goesOn(t *testing.T, s *store, last, index, term uint64) {
 func TestCompactKeepsTheLastEntry(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	fill(t, s, 1, 10, 1)
-	if err := s.cover(10, 1); err != nil {
+	if err := s.cover(10, 1, configuration{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.compact(10); err != nil {

@@ -5,18 +5,19 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/quorate/quorate/consensus"
-	"github.com/quorate/quorate/consensus/peertls"
 )
 
 const (
@@ -25,16 +26,22 @@ const (
 )
 
 // streams carries the library's messages to and from peers: TLS if it was asked
-// for, and then a preamble that keeps out whoever is of another cluster.
+// for, and then a preamble that keeps out whoever is of another cluster and says
+// which replica dials.
+//
+// A certificate that names a replica of this cluster is good for that one only;
+// see checkOwner.
 //
 // Handshakes are made beside the accept loop, at most maxPeerConns connections
 // are open, and Close ends them all: the library would leave them.
 type streams struct {
 	listener  net.Listener
 	advertise addr
-	tls       *consensus.PeerTLS
-	serverTLS *tls.Config
+	cluster   string
 	preamble  []byte
+	identity  atomic.Pointer[identity] // nil: plaintext
+	owner     atomic.Pointer[func(raft.ServerAddress) uint64]
+	refused   atomic.Uint64
 
 	accepted chan net.Conn
 	ctx      context.Context // ends with Close; for dialing
@@ -42,8 +49,9 @@ type streams struct {
 	running  sync.WaitGroup
 	slots    chan struct{}
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	traffic map[uint64]*traffic // by replica; NoLeader is who is not known
 }
 
 var _ raft.StreamLayer = (*streams)(nil)
@@ -56,14 +64,14 @@ func (a addr) String() string { return string(a) }
 
 func listen(cfg consensus.StartConfig) (*streams, error) {
 	s := &streams{
-		tls: cfg.Peer.TLS, accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns), conns: map[net.Conn]bool{},
+		cluster: cfg.ClusterID, accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns),
+		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{},
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
-	s.preamble = append([]byte("quohrft1"), sum[:16]...)
+	s.preamble = binary.BigEndian.AppendUint64(append([]byte("quohrft2"), sum[:16]...), cfg.ReplicaID)
 	if cfg.Peer.TLS != nil {
-		var err error
-		if s.serverTLS, err = peertls.Server(cfg.Peer.TLS); err != nil {
-			return nil, fmt.Errorf("%w: %w", consensus.ErrInvalidArgument, err)
+		if err := s.reload(*cfg.Peer.TLS); err != nil {
+			return nil, err
 		}
 	}
 	var err error
@@ -111,6 +119,7 @@ func (s *streams) accept() {
 func (s *streams) welcome(raw net.Conn) {
 	conn := s.track(raw)
 	if err := s.greet(conn); err != nil {
+		s.refused.Add(1)
 		slog.Warn("a peer was refused", "remote", raw.RemoteAddr().String(), "error", err)
 		_ = conn.Close() // it is refused already
 		return
@@ -126,8 +135,10 @@ func (s *streams) greet(c *tracked) error {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
-	if s.serverTLS != nil {
-		secure := tls.Server(c.Conn, s.serverTLS)
+	who := s.identity.Load()
+	var secure *tls.Conn
+	if who != nil {
+		secure = tls.Server(c.Conn, who.server)
 		if err := secure.HandshakeContext(s.ctx); err != nil {
 			return err
 		}
@@ -137,9 +148,17 @@ func (s *streams) greet(c *tracked) error {
 	if _, err := io.ReadFull(c, got); err != nil {
 		return fmt.Errorf("read its preamble: %w", err)
 	}
-	if subtle.ConstantTimeCompare(got, s.preamble) != 1 {
+	cluster := len(s.preamble) - 8
+	if subtle.ConstantTimeCompare(got[:cluster], s.preamble[:cluster]) != 1 {
 		return errors.New("it is of another cluster or no peer at all")
 	}
+	replica := binary.BigEndian.Uint64(got[cluster:])
+	if secure != nil {
+		if err := checkOwner(secure.ConnectionState(), s.cluster, replica); err != nil {
+			return err
+		}
+	}
+	c.Conn = s.count(c.Conn, replica)
 	return c.SetDeadline(time.Time{})
 }
 
@@ -195,13 +214,18 @@ func (s *streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.C
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	if s.tls != nil {
-		cfg, err := peertls.Client(s.tls, string(address))
+	replica := consensus.NoLeader
+	if owner := s.owner.Load(); owner != nil {
+		replica = (*owner)(address)
+	}
+	if who := s.identity.Load(); who != nil {
+		cfg, err := who.client(string(address), s.cluster, replica)
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
 		conn = tls.Client(conn, cfg)
 	}
+	conn = s.count(conn, replica)
 	if _, err := conn.Write(s.preamble); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/quorate/quorate/consensus/consensustest"
 )
 
-// identity is a certificate for 127.0.0.1 that is its own authority.
-func identity(t *testing.T) *consensus.PeerTLS {
+// selfSigned is a certificate for 127.0.0.1 that is its own authority.
+func selfSigned(t *testing.T) *consensus.PeerTLS {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,11 +41,11 @@ func identity(t *testing.T) *consensus.PeerTLS {
 }
 
 func TestClusterOverTLS(t *testing.T) {
-	consensustest.Run(t, consensustest.Config{New: New, PeerTLS: identity(t), Only: "D5 a follower"})
+	consensustest.Run(t, consensustest.Config{New: New, PeerTLS: selfSigned(t), Only: "D5 a follower"})
 }
 
 func TestPlaintextIsRefusedWhereTLSIsAsked(t *testing.T) {
-	s, err := listen(consensus.StartConfig{ClusterID: "c", Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: identity(t)}})
+	s, err := listen(consensus.StartConfig{ClusterID: "c", Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: selfSigned(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}

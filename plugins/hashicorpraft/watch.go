@@ -22,7 +22,7 @@ func (g *group) watch() {
 		case <-g.stopWatch:
 			return
 		}
-		g.lastTurn.Store(time.Now().UnixNano())
+		g.lastLook.Store(time.Now().UnixNano())
 		if g.look() == consensus.Leader {
 			timer.Reset(time.Millisecond) // it will be ready any moment
 		} else {
@@ -71,11 +71,30 @@ func (g *group) state() consensus.Leadership {
 		case raft.Candidate:
 			l.Role, l.Leader = consensus.Candidate, consensus.NoLeader
 		default:
+			l.Role = g.passiveRole()
 			if l.Leader == g.b.cfg.ReplicaID {
 				l.Leader = consensus.NoLeader // it steps down just now
 			}
 		}
 		return l
+	}
+}
+
+// passiveRole is what this replica is when it neither leads nor stands, by the
+// newest configuration in its log: one that was removed is never told that its
+// removal was committed. Should it not be, the next leader takes it back.
+func (g *group) passiveRole() consensus.Role {
+	c := g.store.configuration()
+	if len(c.Servers) == 0 {
+		return consensus.Follower // it waits to be added
+	}
+	switch server, known := serverOf(c.Configuration, g.b.cfg.ReplicaID); {
+	case !known:
+		return consensus.Removed
+	case server.Suffrage != raft.Voter:
+		return consensus.Learner
+	default:
+		return consensus.Follower
 	}
 }
 

@@ -1,0 +1,74 @@
+package hashicorpraft
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/peertls"
+)
+
+// identity is what this replica shows its peers, and asks of them.
+type identity struct {
+	peer   consensus.PeerTLS
+	server *tls.Config
+}
+
+// reload takes an identity for the connections to come.
+func (s *streams) reload(peer consensus.PeerTLS) error {
+	peer.CA, peer.Cert, peer.Key = slices.Clone(peer.CA), slices.Clone(peer.Cert), slices.Clone(peer.Key)
+	peer.AllowedSANs = slices.Clone(peer.AllowedSANs)
+	server, err := peertls.Server(&peer)
+	if err != nil {
+		return fmt.Errorf("%w: %w", consensus.ErrInvalidArgument, err)
+	}
+	s.identity.Store(&identity{peer: peer, server: server})
+	return nil
+}
+
+// client returns the configuration to dial address with, which should be of
+// replica; NoLeader if that is not known.
+func (i *identity) client(address, cluster string, replica uint64) (*tls.Config, error) {
+	cfg, err := peertls.Client(&i.peer, address)
+	if err != nil || replica == consensus.NoLeader {
+		return cfg, err
+	}
+	names := cfg.VerifyConnection
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		if names != nil {
+			if err := names(state); err != nil {
+				return err
+			}
+		}
+		return checkOwner(state, cluster, replica)
+	}
+	return cfg, nil
+}
+
+// checkOwner refuses the certificate of another replica. One that names replicas
+// of this cluster, as replica-<id>.<cluster>, must name this one; others may be
+// anybody's.
+func checkOwner(state tls.ConnectionState, cluster string, replica uint64) error {
+	if len(state.PeerCertificates) == 0 {
+		return errors.New("it showed no certificate")
+	}
+	var named []string
+	for _, name := range state.PeerCertificates[0].DNSNames {
+		id, of, ok := strings.Cut(strings.TrimPrefix(name, "replica-"), ".")
+		if !ok || !strings.HasPrefix(name, "replica-") || !strings.EqualFold(of, cluster) {
+			continue
+		}
+		if id == strconv.FormatUint(replica, 10) {
+			return nil
+		}
+		named = append(named, name)
+	}
+	if len(named) > 0 {
+		return fmt.Errorf("replica %d showed the certificate of %s", replica, strings.Join(named, ", "))
+	}
+	return nil
+}
