@@ -12,7 +12,7 @@ import (
 // alterPartition answers AlterPartition (key 56, KIP-497, KIP-841, KIP-903): a
 // leader's wish for another ISR. It is granted only to the leader of the current
 // leader epoch, on the current partition epoch, and only with members that are
-// up and of the registration that the leader knows.
+// up and of the registration that the leader knows. Nobody joins without one.
 func (r *round) alterPartition(req *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionResponse {
 	resp := kmsg.NewPtrAlterPartitionResponse()
 	if _, err := brokerOfEpoch(r.delta, req.BrokerID, req.BrokerEpoch); err != nil {
@@ -97,7 +97,8 @@ func checkMembers(d *metadata.Delta, p *metadata.Partition, members []kmsg.Alter
 	}
 	for _, m := range members {
 		b, ok := d.Broker(m.BrokerID)
-		if !ok || !up(d, m.BrokerID) || m.BrokerEpoch != -1 && m.BrokerEpoch != b.Epoch {
+		stays := m.BrokerEpoch == -1 && slices.Contains(p.ISR, m.BrokerID) // a new leader has not heard from it yet
+		if !ok || !up(d, m.BrokerID) || m.BrokerEpoch != b.Epoch && !stays {
 			return protocol.Errorf(protocol.IneligibleReplica, "broker %d is fenced, leaving or another process than epoch %d", m.BrokerID, m.BrokerEpoch)
 		}
 	}

@@ -28,7 +28,8 @@ func TestAlterPartition(t *testing.T) {
 		want           protocol.ErrorCode
 	}{
 		{name: "granted", topic: orders, isr: good, leaderEpoch: 4, partitionEpoch: 9},
-		{name: "granted without broker epochs", topic: orders, isr: isr{member(1, -1), member(3, -1)}, leaderEpoch: 4, partitionEpoch: 9},
+		{name: "a member stays without its epoch", topic: orders, isr: isr{member(1, -1), member(3, 3)}, leaderEpoch: 4, partitionEpoch: 9},
+		{name: "nobody joins without an epoch", topic: orders, isr: isr{member(1, 1), member(3, -1)}, leaderEpoch: 4, partitionEpoch: 9, want: protocol.IneligibleReplica},
 		{name: "no topic", topic: metadata.UUID{9}, isr: good, leaderEpoch: 4, partitionEpoch: 9, want: protocol.UnknownTopicID},
 		{name: "no partition", topic: orders, partition: 5, isr: good, leaderEpoch: 4, partitionEpoch: 9, want: protocol.UnknownTopicOrPartition},
 		{name: "an old leader", topic: orders, isr: good, leaderEpoch: 3, partitionEpoch: 9, want: protocol.FencedLeaderEpoch},
