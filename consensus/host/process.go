@@ -113,7 +113,11 @@ func (p *process) startFailure(spec Spec, err error) error {
 	if name == External {
 		name = spec.Path
 	}
-	return judge(fmt.Errorf("the consensus plugin %s ended during its start (%s): %w", name, p.cmd.ProcessState, err), p.exitCode())
+	how := fmt.Sprintf("ended during its start (%s)", p.cmd.ProcessState)
+	if p.exitCode() < 0 { // by go-plugin, if it was not what it should be
+		how = "was stopped during its start"
+	}
+	return judge(fmt.Errorf("the consensus plugin %s %s: %w", name, how, err), p.exitCode())
 }
 
 // firstWords is go-plugin's complaint as one line, without its advice: what it

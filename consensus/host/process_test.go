@@ -57,6 +57,7 @@ func TestLaunchAndStop(t *testing.T) {
 // TestCrash kills the plugin in every way it can die, under a subscription that
 // must not notice.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	h := launch(t, specIn(t.TempDir()))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -127,6 +128,7 @@ func TestCrash(t *testing.T) {
 }
 
 func TestStorageFailureIsFinal(t *testing.T) {
+	t.Parallel()
 	h := launch(t, specIn(t.TempDir()))
 	lead := leader(t, h, 0)
 	propose(t, h, lead.Term, 1, orderStorage)
@@ -202,6 +204,7 @@ func writeFile(t *testing.T, path, content string, mode os.FileMode) {
 
 // TestHostDies kills a host without warning: its plugin must not outlive it.
 func TestHostDies(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "host", dir)
 	out, err := cmd.StdoutPipe()

@@ -81,10 +81,13 @@ func (sub *subscription) deliver(ctx context.Context, s *session) error {
 // streamError keeps what the caller must act on and marks the rest as broken.
 func (sub *subscription) streamError(err error) error {
 	err = wire.FromStatus(err)
+	if sub.ours && errors.Is(err, consensus.ErrGroupNotFound) {
+		return fmt.Errorf("%w: %w", errBroken, err) // it is being opened again
+	}
 	for _, lasting := range []error{
 		consensus.ErrAheadOfLog, consensus.ErrCompacted, consensus.ErrGroupNotFound, consensus.ErrInvalidArgument,
 	} {
-		if errors.Is(err, lasting) && !(sub.ours && lasting == consensus.ErrGroupNotFound) {
+		if errors.Is(err, lasting) {
 			return err
 		}
 	}

@@ -41,6 +41,7 @@ func order(t *testing.T, h *launched, term, sequence uint64, what string) {
 }
 
 func TestCrashLoop(t *testing.T) {
+	t.Parallel()
 	h := launch(t, with(t, nil, func(s *Spec) { s.Supervision.CrashLimit, s.Supervision.BackoffReset = 2, 2*time.Second }))
 	term := uint64(0)
 	for range 3 {
@@ -65,6 +66,7 @@ func TestCrashLoop(t *testing.T) {
 // A sync that takes long makes a plugin slow, and is no reason to kill it; one
 // that never ends is.
 func TestDiskStall(t *testing.T) {
+	t.Parallel()
 	h := launch(t, with(t, nil, func(s *Spec) {
 		s.Supervision.SlowSync, s.Supervision.StuckSync = 20*time.Millisecond, 3*time.Second
 	}))
@@ -89,6 +91,7 @@ func TestDiskStall(t *testing.T) {
 
 // A full window is refused at once, and nobody restarts the plugin for it.
 func TestSlowPluginIsOverloaded(t *testing.T) {
+	t.Parallel()
 	h := launch(t, specIn(t.TempDir()))
 	term := leader(t, h, 0).Term
 	for n := range uint64(8) {
@@ -104,6 +107,7 @@ func TestSlowPluginIsOverloaded(t *testing.T) {
 
 // A leader that is slow to commit hands over.
 func TestSlowCommitsHandOver(t *testing.T) {
+	t.Parallel()
 	h := launch(t, with(t, map[string]any{"transfer": "works", "slow_ms": 30}, func(s *Spec) {
 		s.Start.Timing.ElectionTimeout = 20 * time.Millisecond
 		s.Supervision.SlowCommit, s.Supervision.SlowCommitFor = time.Millisecond, 600*time.Millisecond
@@ -123,6 +127,7 @@ func TestSlowCommitsHandOver(t *testing.T) {
 // A plugin reads its log when the host has room, and keeps nothing for a host
 // that does not read.
 func TestSlowCore(t *testing.T) {
+	t.Parallel()
 	const entry = 1 << 20
 	h := launch(t, with(t, map[string]any{"endless": entry}))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -161,6 +166,7 @@ func TestSlowCore(t *testing.T) {
 // A group that fails is opened again, under a subscription that does not notice;
 // one that fails again costs the process its life.
 func TestGroupFailed(t *testing.T) {
+	t.Parallel()
 	h := launch(t, specIn(t.TempDir()))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -197,6 +203,7 @@ func TestGroupFailed(t *testing.T) {
 
 // A group that fails whenever it is opened makes a crash loop, not a busy one.
 func TestGroupFailsAlways(t *testing.T) {
+	t.Parallel()
 	h := launch(t, with(t, map[string]any{"fail_group": true}, func(s *Spec) { s.Supervision.CrashLimit = 1 }))
 	eventually(t, "a crash loop", func() bool { return h.Health().CrashLoop })
 }
@@ -211,6 +218,7 @@ func TestGroupFailedInProcess(t *testing.T) {
 }
 
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		transfer string
 		want     bool // it was handed over
@@ -239,6 +247,7 @@ func TestGracefulStop(t *testing.T) {
 
 // Whoever answers on the socket without the plugin's key is not talked to.
 func TestForeignProcessOnTheSocket(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
 	listener, err := net.Listen("unix", socket)
@@ -267,6 +276,7 @@ func TestForeignProcessOnTheSocket(t *testing.T) {
 // A host that is frozen for longer than the lease finds its plugin gone, and
 // starts another one.
 func TestHostFrozen(t *testing.T) {
+	t.Parallel()
 	spec := specIn(t.TempDir())
 	spec.Start.HostLease = 300 * time.Millisecond
 	spec.Supervision.HealthInterval = 10 * time.Second // no call renews the lease
@@ -278,6 +288,7 @@ func TestHostFrozen(t *testing.T) {
 }
 
 func TestLockedAtRestart(t *testing.T) {
+	t.Parallel()
 	spec := specIn(t.TempDir())
 	h := launch(t, spec)
 	leader(t, h, 0)
