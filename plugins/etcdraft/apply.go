@@ -1,14 +1,8 @@
 package etcdraft
 
 import (
-	"encoding/json"
-	"fmt"
-
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/quorate/quorate/consensus"
 )
 
 // apply takes committed entries, which are durable here: configurations take
@@ -36,23 +30,4 @@ func (g *group) apply(entries []*raftpb.Entry) {
 	last := entries[len(entries)-1].GetIndex()
 	g.delivered.set(last)
 	g.askForSnapshot(last)
-}
-
-func (g *group) applyConfChange(e *raftpb.Entry, into proto.Message, cc raftpb.ConfChangeI) {
-	if err := proto.Unmarshal(e.GetData(), into); err != nil {
-		panic(fmt.Sprintf("configuration entry %d: %v", e.GetIndex(), err))
-	}
-	next := g.currentConfig()
-	if context := cc.AsV2().GetContext(); len(context) > 0 {
-		var m consensus.Member
-		if err := json.Unmarshal(context, &m); err != nil {
-			panic(fmt.Sprintf("configuration entry %d: %v", e.GetIndex(), err))
-		}
-		next = next.withMember(m)
-	}
-	next = next.with(e.GetIndex(), g.node.ApplyConfChange(cc))
-	g.mu.Lock()
-	g.history.add(next)
-	g.mu.Unlock()
-	g.backend.learn(next)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/peertls"
@@ -40,6 +41,8 @@ type Backend struct {
 	stopWrite context.CancelFunc
 	written   chan struct{} // closed when the writer has ended
 
+	published atomic.Pointer[published]
+
 	mu      sync.RWMutex
 	groups  map[uint64]*group
 	started bool
@@ -64,8 +67,8 @@ func (b *Backend) Describe() consensus.Description {
 	return consensus.Description{
 		Backend: name, Version: version,
 		Capabilities: []consensus.Capability{
-			consensus.CapMultiGroup, consensus.CapPreVote, consensus.CapCheckQuorum,
-			consensus.CapLeaderTransfer, consensus.CapFollowerReadIndex, consensus.CapTLSReload,
+			consensus.CapMultiGroup, consensus.CapLearners, consensus.CapJointConsensus,
+			consensus.CapPreVote, consensus.CapCheckQuorum, consensus.CapLeaderTransfer, consensus.CapFollowerReadIndex, consensus.CapTLSReload,
 		},
 		Limits: consensus.Limits{
 			MaxGroups: maxGroups, MaxMembers: maxMembers, MaxProposalBytes: maxProposalBytes,
@@ -118,6 +121,7 @@ func (b *Backend) Start(_ context.Context, cfg consensus.StartConfig) error {
 	}()
 	b.transport.start()
 	b.started = true
+	b.publish()
 	return nil
 }
 
@@ -167,6 +171,8 @@ func (b *Backend) forget(g *group) {
 	defer b.mu.Unlock()
 	if b.groups[g.id] == g {
 		delete(b.groups, g.id)
+		b.transport.forgetGroup(g.id)
+		b.publish()
 	}
 }
 
@@ -198,6 +204,7 @@ func (b *Backend) Stop(context.Context) error {
 		groups = append(groups, g)
 	}
 	clear(b.groups)
+	b.publish()
 	b.mu.Unlock()
 	for _, g := range groups {
 		g.cancel()

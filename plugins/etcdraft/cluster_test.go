@@ -3,6 +3,7 @@ package etcdraft
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -10,6 +11,9 @@ import (
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/plugins/seglog"
 )
+
+// seeds is how many random runs a test does that has them.
+var seeds = flag.Int("seeds", 1, "how many random runs to do")
 
 // patience is how long a test waits for what must happen at some time.
 const patience = 30 * time.Second
@@ -33,13 +37,15 @@ type cluster struct {
 	groups   []consensus.Group
 	dirs     []string
 	listen   []string
+	joined   []bool // later, by a change of membership
+	tls      func(replica uint64) *consensus.PeerTLS
 }
 
 // newCluster binds n replicas. address, if given, tells where the others dial a
 // replica that listens at an address.
 func newCluster(t *testing.T, n int, options string, address func(replica int, listen string) string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, options: options, backends: make([]*Backend, n), groups: make([]consensus.Group, n), listen: make([]string, n)}
+	c := &cluster{t: t, options: options, backends: make([]*Backend, n), groups: make([]consensus.Group, n), listen: make([]string, n), joined: make([]bool, n)}
 	for i := range n {
 		c.dirs = append(c.dirs, t.TempDir())
 		c.bind(i)
@@ -68,6 +74,9 @@ func (c *cluster) bind(i int) {
 		ClusterID: "test", ReplicaID: uint64(i + 1), DataDir: c.dirs[i], Peer: consensus.PeerEndpoint{Listen: listen},
 		Timing: consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond},
 	}
+	if c.tls != nil {
+		cfg.Peer.TLS = c.tls(cfg.ReplicaID)
+	}
 	if c.options != "" {
 		cfg.Options = json.RawMessage(c.options)
 	}
@@ -79,9 +88,11 @@ func (c *cluster) bind(i int) {
 
 func (c *cluster) open(i int, id consensus.GroupID) consensus.Group {
 	c.t.Helper()
-	g, err := c.backends[i].OpenGroup(c.t.Context(), consensus.GroupSpec{
-		ID: id, Mode: consensus.OpenBootstrap, Members: c.members, Tuning: c.tuning,
-	})
+	spec := consensus.GroupSpec{ID: id, Mode: consensus.OpenBootstrap, Members: c.members, Tuning: c.tuning}
+	if c.joined[i] {
+		spec.Mode, spec.Members = consensus.OpenJoin, nil
+	}
+	g, err := c.backends[i].OpenGroup(c.t.Context(), spec)
 	if err != nil {
 		c.t.Fatalf("open group %d on replica %d: %v", id, i+1, err)
 	}
@@ -95,6 +106,17 @@ func (c *cluster) openAll() {
 			c.groups[i] = c.open(i, consensus.Metadata)
 		}
 	}
+}
+
+// join starts one more replica, which is a member of nothing yet.
+func (c *cluster) join() (i int) {
+	c.t.Helper()
+	i = len(c.backends)
+	c.dirs, c.joined = append(c.dirs, c.t.TempDir()), append(c.joined, true)
+	c.backends, c.groups, c.listen = append(c.backends, nil), append(c.groups, nil), append(c.listen, "")
+	c.bind(i)
+	c.groups[i] = c.open(i, consensus.Metadata)
+	return i
 }
 
 func (c *cluster) stop(i int) {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	consensustest.Run(t, consensustest.Config{
 		New: newMortal, Kill: kill,
 		Timing: consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond},

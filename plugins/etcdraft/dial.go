@@ -15,9 +15,10 @@ import (
 func (t *transport) dial(ctx context.Context, p *peer, kind connKind) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	address := *p.address.Load()
+	address := p.nextAddress()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
+		p.failedAddress(address)
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -27,6 +28,7 @@ func (t *transport) dial(ctx context.Context, p *peer, kind connKind) (net.Conn,
 	}
 	if err != nil {
 		_ = conn.Close()
+		p.failedAddress(address)
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
 	return secured, nil
@@ -42,20 +44,22 @@ func (t *transport) greet(ctx context.Context, conn net.Conn, to uint64, address
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
-		if err := t.checkCertificate(secured, to); err != nil {
+		if err := t.checkCertificate(secured, to, len(settings.AllowedSANs) > 0); err != nil {
 			return nil, err
 		}
 		conn = secured
 	}
-	if err := writeHello(conn, hello{kind: kind, from: t.self, to: to, cluster: t.cluster}); err != nil {
+	if err := writeHello(conn, hello{kind: kind, from: t.self, to: to, cluster: t.cluster, address: t.advertise}); err != nil {
 		return nil, err
 	}
 	return conn, readAnswer(conn, to)
 }
 
 // checkCertificate refuses a peer whose certificate is made out for replicas of
-// this cluster (replica-<id>.<cluster id>), but not for this one.
-func (t *transport) checkCertificate(conn *tls.Conn, replica uint64) error {
+// this cluster (replica-<id>.<cluster id>), but not for this one. With bound set
+// it must be made out for this one: where names are checked at all, a replica
+// must not be able to pass for another.
+func (t *transport) checkCertificate(conn *tls.Conn, replica uint64, bound bool) error {
 	certificates := conn.ConnectionState().PeerCertificates
 	if len(certificates) == 0 {
 		return errors.New("the peer showed no certificate")
@@ -68,8 +72,8 @@ func (t *transport) checkCertificate(conn *tls.Conn, replica uint64) error {
 		}
 		named = named || strings.HasPrefix(name, "replica-")
 	}
-	if named {
-		return fmt.Errorf("the certificate is not replica %d's: %q", replica, certificates[0].DNSNames)
+	if named || bound {
+		return fmt.Errorf("the certificate is not replica %d's: it holds %q, want %q", replica, certificates[0].DNSNames, want)
 	}
 	return nil
 }

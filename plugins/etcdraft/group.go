@@ -28,6 +28,7 @@ type group struct {
 	store     *storage
 	snapshots snapshotStore
 	tuning    consensus.GroupTuning
+	hints     []consensus.Member // what the host says of addresses
 	timing    timing
 	inbox     *inbox
 	inflight  budget
@@ -51,6 +52,9 @@ type group struct {
 	nextTick   time.Time
 	nextStatus time.Time
 	oddPeers   time.Time // when a message that cannot be was last logged
+	change     *memberChange
+	jointUntil time.Time // then a joint configuration should be left
+	guest      bool      // a learner for raft, but not added yet
 
 	// Published.
 	leadership watched[consensus.Leadership]
@@ -64,6 +68,9 @@ type group struct {
 	unknown    atomic.Uint64
 	changes    atomic.Uint64 // of the leader
 	receiving  atomic.Bool   // a snapshot
+	logBytes   atomic.Int64  // as of the last heartbeat interval
+
+	snapshotCounts snapshotCounts
 
 	saveMu    sync.Mutex // one SaveSnapshot at a time
 	mu        sync.Mutex
@@ -87,6 +94,7 @@ var _ consensus.Group = (*group)(nil)
 func newGroup(b *Backend, spec consensus.GroupSpec, c config) (*group, error) {
 	g := &group{
 		id: uint64(spec.ID), self: b.cfg.ReplicaID, backend: b, timing: b.timing, tuning: withDefaults(spec.Tuning),
+		hints:     spec.Members,
 		log:       b.log.With("group", uint64(spec.ID)),
 		inbox:     newInbox(),
 		inflight:  budget{maxCount: maxInflightProposals, maxBytes: maxInflightBytes},
@@ -193,6 +201,15 @@ func (g *group) receive(ctx context.Context, from uint64, m *raftpb.Message, siz
 	}
 	g.inbox.put(func(i *inboxItems) { i.messages = append(i.messages, receivedMessage{m, done}) })
 	return nil
+}
+
+// forgetBudgets drops those of replicas that are no members. The caller holds mu.
+func (g *group) forgetBudgets(c config) {
+	for id := range g.budgets {
+		if !c.has(id) {
+			delete(g.budgets, id)
+		}
+	}
 }
 
 // send gives a message to its peer's sender. Safe for the loop and the writer.

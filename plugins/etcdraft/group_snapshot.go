@@ -31,6 +31,7 @@ func (g *group) SaveSnapshot(ctx context.Context, m consensus.SnapshotMeta, r io
 	if err := g.storeSnapshot(m, meta, file); err != nil {
 		return errors.Join(fmt.Errorf("save snapshot %d: %w", m.Index, err), file.remove())
 	}
+	g.snapshotCounts.saved.Add(1)
 	g.afterSnapshot(m.Index)
 	g.log.Info("saved a snapshot", "index", m.Index, "bytes", file.size)
 	return nil
@@ -47,6 +48,9 @@ func (g *group) checkSnapshot(m consensus.SnapshotMeta) error {
 	}
 	if delivered, _ := g.delivered.get(); m.Index > delivered {
 		return fmt.Errorf("%w: snapshot at %d, committed up to %d", consensus.ErrInvalidArgument, m.Index, delivered)
+	}
+	if len(g.configAt(m.Index).Voters) == 0 {
+		return fmt.Errorf("%w: a snapshot carries the members at its index, and they are not known here yet", consensus.ErrUnavailable)
 	}
 	term, err := g.store.log.Term(g.id, m.Index)
 	if err != nil {
@@ -151,6 +155,9 @@ func (g *group) askForSnapshot(delivered uint64) {
 	if delivered-min(delivered, info.Mark.Index) < g.tuning.SnapshotRequestEntries &&
 		uint64(g.bytesSince.Load()) < g.tuning.SnapshotRequestBytes {
 		return
+	}
+	if len(g.currentConfig().Voters) == 0 {
+		return // it could not be saved
 	}
 	if wanted, _ := g.wanted.get(); wanted <= info.Mark.Index {
 		g.wanted.set(delivered)

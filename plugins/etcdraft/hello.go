@@ -9,13 +9,14 @@ import (
 
 // A connection begins with a hello from the one who dialled, and an answer.
 //
-//	hello  | magic "QRFT" | version u16 | kind u8 | len u8 | from u64 | to u64 | cluster id |
+//	hello  | magic "QRFT" | version u16 | kind u8 | len u8 | from u64 | to u64 | cluster id | len u8 | address |
 //	answer | magic "QRFT" | version u16 | ok u8   | len u8 | replica u64       | why not    |
 //
-// len is that of the text at the end.
+// The first len is that of the cluster id, or of the reason. The address is where
+// the one who dialled can be dialled.
 const (
 	helloMagic   = "QRFT"
-	helloVersion = 1
+	helloVersion = 2
 	maxHelloText = 255
 )
 
@@ -30,19 +31,21 @@ type hello struct {
 	kind     connKind
 	from, to uint64
 	cluster  string
+	address  string
 }
 
 var errNotPeer = errors.New("the other side is not a replica of this backend")
 
 func writeHello(w io.Writer, h hello) error {
-	if len(h.cluster) > maxHelloText {
-		return fmt.Errorf("cluster id of %d bytes", len(h.cluster))
+	if len(h.cluster) > maxHelloText || len(h.address) > maxHelloText {
+		return fmt.Errorf("cluster id of %d bytes, address of %d", len(h.cluster), len(h.address))
 	}
 	b := binary.LittleEndian.AppendUint16([]byte(helloMagic), helloVersion)
 	b = append(b, byte(h.kind), byte(len(h.cluster)))
 	b = binary.LittleEndian.AppendUint64(b, h.from)
 	b = binary.LittleEndian.AppendUint64(b, h.to)
-	_, err := w.Write(append(b, h.cluster...))
+	b = append(append(b, h.cluster...), byte(len(h.address)))
+	_, err := w.Write(append(b, h.address...))
 	return err
 }
 
@@ -52,13 +55,18 @@ func readHello(r io.Reader) (hello, error) {
 	if err != nil {
 		return hello{}, err
 	}
-	text := make([]byte, n)
+	text := make([]byte, n+1)
 	if _, err := io.ReadFull(r, text); err != nil {
+		return hello{}, err
+	}
+	address := make([]byte, text[n])
+	if _, err := io.ReadFull(r, address); err != nil {
 		return hello{}, err
 	}
 	h := hello{
 		kind: connKind(kind),
-		from: binary.LittleEndian.Uint64(b[8:]), to: binary.LittleEndian.Uint64(b[16:]), cluster: string(text),
+		from: binary.LittleEndian.Uint64(b[8:]), to: binary.LittleEndian.Uint64(b[16:]),
+		cluster: string(text[:n]), address: string(address),
 	}
 	if h.kind != messageConn && h.kind != snapshotConn {
 		return hello{}, fmt.Errorf("%w: connection of kind %d", errNotPeer, kind)

@@ -1,8 +1,7 @@
 package etcdraft
 
 import (
-	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -20,6 +19,9 @@ func (g *group) publish() {
 	leads := status.RaftState == raft.StateLeader
 	if !leads || g.pending.term != status.GetTerm() {
 		g.pending.abandon(consensus.ErrLeadershipLost)
+	}
+	if g.change != nil && (!leads || g.change.term != status.GetTerm()) {
+		g.abandonChange(consensus.ErrLeadershipLost)
 	}
 	last, _ := g.leadership.get()
 	next := consensus.Leadership{Term: status.GetTerm(), Leader: status.Lead, Role: g.role(status)}
@@ -64,76 +66,13 @@ func (g *group) role(status raft.BasicStatus) consensus.Role {
 // passiveRole is what this replica is when it neither leads nor stands.
 func (g *group) passiveRole() consensus.Role {
 	c := g.currentConfig()
-	for _, m := range c.Learners {
-		if m == g.self {
-			return consensus.Learner
-		}
+	if slices.Contains(c.Learners, g.self) {
+		return consensus.Learner
 	}
-	if len(c.Voters) > 0 && !c.has(g.self) {
+	if slices.Contains(c.Removed, g.self) {
 		return consensus.Removed
 	}
 	return consensus.Follower
-}
-
-var _ consensus.LeadershipTransferer = (*group)(nil)
-
-// TransferLeadership implements consensus.LeadershipTransferer: to NoLeader is
-// the voter that is the furthest. Proposals are rejected meanwhile.
-func (g *group) TransferLeadership(ctx context.Context, to uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*g.timing.election)
-	defer cancel()
-	asked := make(chan error, 1)
-	g.inbox.call(func() { asked <- g.transfer(&to) })
-	select {
-	case err := <-asked:
-		if err != nil || to == g.self {
-			return err
-		}
-	case <-ctx.Done():
-		return transferError(ctx)
-	case <-g.ctx.Done():
-		return consensus.ErrShuttingDown
-	}
-	for {
-		l, changed := g.leadership.get()
-		if l.Leader == to {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return transferError(ctx)
-		case <-g.ctx.Done():
-			return consensus.ErrShuttingDown
-		}
-	}
-}
-
-func transferError(ctx context.Context) error {
-	return fmt.Errorf("transfer leadership: %w: %w", consensus.ErrTimeout, ctx.Err())
-}
-
-// transfer runs in the loop.
-func (g *group) transfer(to *uint64) error {
-	if g.node.BasicStatus().RaftState != raft.StateLeader {
-		return consensus.ErrNotLeader
-	}
-	status := g.node.Status()
-	if *to == consensus.NoLeader {
-		var best uint64
-		for id, p := range status.Progress {
-			if id != g.self && !p.IsLearner && p.RecentActive && p.Match >= best {
-				best, *to = p.Match, id
-			}
-		}
-	}
-	if p, ok := status.Progress[*to]; !ok || p.IsLearner {
-		return fmt.Errorf("%w: replica %d cannot lead", consensus.ErrInvalidArgument, *to)
-	}
-	if *to != g.self {
-		g.node.TransferLeader(*to)
-	}
-	return nil
 }
 
 // LoopAge implements consensus.Group.

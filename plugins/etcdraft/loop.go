@@ -44,7 +44,7 @@ func (g *group) run() {
 
 // campaignAlone spares the only voter of a group the wait for an election timeout.
 func (g *group) campaignAlone() {
-	if c := g.currentConfig(); len(c.Voters) != 1 || c.Voters[0] != g.self || len(c.VotersOutgoing) > 0 {
+	if c := g.currentConfig(); len(c.Voters) != 1 || c.Voters[0] != g.self || c.joint() {
 		return
 	}
 	if err := g.node.Campaign(); err != nil {
@@ -73,6 +73,7 @@ func (g *group) turn(now time.Time) {
 	g.step(items.proposals)
 	g.reads.waiting = append(g.reads.waiting, items.reads...)
 	g.tick(now)
+	g.leaveJoint(now)
 	g.drain()
 	g.stepReads(now)
 	g.drain()
@@ -113,6 +114,7 @@ func (g *group) drain() {
 func (g *group) handle(rd raft.Ready) {
 	g.trackLog(rd)
 	g.pending.locate(rd.Entries)
+	g.change.locate(rd.Entries)
 	var applied []*raftpb.Message
 	for _, m := range rd.Messages {
 		switch m.GetTo() {
@@ -183,6 +185,7 @@ func (g *group) abandonAll() {
 	g.cancel()
 	g.pending.abandon(consensus.ErrShuttingDown)
 	g.reads.abandon(consensus.ErrShuttingDown)
+	g.abandonChange(consensus.ErrShuttingDown)
 	g.failInbox()
 	last, _ := g.leadership.get()
 	g.leadership.set(consensus.Leadership{Term: last.Term, Role: consensus.Follower})

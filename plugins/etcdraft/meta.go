@@ -20,7 +20,12 @@ type config struct {
 	LearnersNext   []uint64           `json:"learners_next,omitempty"`
 	AutoLeave      bool               `json:"auto_leave,omitempty"`
 	Members        []consensus.Member `json:"members"`
+	// Removed are the replicas that were members once, the newest maxRemoved:
+	// ids are never used again.
+	Removed []uint64 `json:"removed,omitempty"`
 }
+
+const maxRemoved = 1024
 
 // snapshotMeta is what a snapshot mark in the log says besides index and term.
 // It is stored as JSON; the content's file holds the host's bytes and nothing else.
@@ -86,11 +91,22 @@ func (c config) confState() *raftpb.ConfState {
 	}
 }
 
-// with returns c with raft's new view as of index.
+// with returns c with raft's new view as of index. Who is in it no more is
+// noted as removed.
 func (c config) with(index uint64, cs *raftpb.ConfState) config {
 	c.Index = index
 	c.Voters, c.Learners = cs.GetVoters(), cs.GetLearners()
 	c.VotersOutgoing, c.LearnersNext, c.AutoLeave = cs.GetVotersOutgoing(), cs.GetLearnersNext(), cs.GetAutoLeave()
+	var members []consensus.Member
+	removed := slices.Clone(c.Removed)
+	for _, m := range c.Members {
+		if c.has(m.ReplicaID) {
+			members = append(members, m)
+		} else {
+			removed = append(removed, m.ReplicaID)
+		}
+	}
+	c.Members, c.Removed = members, removed[max(len(removed)-maxRemoved, 0):]
 	return c
 }
 
@@ -99,6 +115,18 @@ func (c config) withMember(m consensus.Member) config {
 	c.Members = slices.DeleteFunc(slices.Clone(c.Members), func(o consensus.Member) bool { return o.ReplicaID == m.ReplicaID })
 	c.Members = append(c.Members, m)
 	return c
+}
+
+// joint tells whether both an old and a new majority decide.
+func (c config) joint() bool { return len(c.VotersOutgoing) > 0 }
+
+// member returns what is known of a replica.
+func (c config) member(replica uint64) (consensus.Member, bool) {
+	i := slices.IndexFunc(c.Members, func(m consensus.Member) bool { return m.ReplicaID == replica })
+	if i < 0 {
+		return consensus.Member{}, false
+	}
+	return c.Members[i], true
 }
 
 func (c config) has(replica uint64) bool {
@@ -110,11 +138,8 @@ func (c config) has(replica uint64) bool {
 func (c config) membership() consensus.Membership {
 	pick := func(ids []uint64, role consensus.MemberRole) (members []consensus.Member) {
 		for _, id := range ids {
-			m := consensus.Member{ReplicaID: id}
-			if i := slices.IndexFunc(c.Members, func(m consensus.Member) bool { return m.ReplicaID == id }); i >= 0 {
-				m = c.Members[i]
-			}
-			m.Role = role
+			m, _ := c.member(id)
+			m.ReplicaID, m.Role = id, role
 			members = append(members, m)
 		}
 		return members
@@ -123,6 +148,6 @@ func (c config) membership() consensus.Membership {
 		Members:     append(pick(c.Voters, consensus.Voter), pick(c.Learners, consensus.LearnerMember)...),
 		Outgoing:    pick(c.VotersOutgoing, consensus.Voter),
 		ConfigIndex: c.Index,
-		Pending:     len(c.VotersOutgoing) > 0,
+		Pending:     c.joint(),
 	}
 }

@@ -31,7 +31,8 @@ func (b *Backend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consen
 		return nil, fmt.Errorf("open group %d: %w", spec.ID, err)
 	}
 	b.groups[g.id] = g
-	b.learn(c)
+	b.publish()
+	b.transport.setGroup(g.id, c, g.hints)
 	g.workers.Go(g.run)
 	return g, nil
 }
@@ -43,13 +44,7 @@ func (b *Backend) prepare(spec consensus.GroupSpec) (config, error) {
 	info, exists := b.store.Info(uint64(spec.ID))
 	if exists {
 		meta, err := parseSnapshotMeta(info.Mark.Data)
-		c := meta.Config
-		for _, m := range spec.Members { // the host may know newer addresses
-			if c.has(m.ReplicaID) {
-				c = c.withMember(m)
-			}
-		}
-		return c, err
+		return meta.Config, err
 	}
 	var c config
 	switch spec.Mode {
@@ -69,23 +64,4 @@ func (b *Backend) prepare(spec consensus.GroupSpec) (config, error) {
 		return config{}, err
 	}
 	return c, b.store.Append(true, seglog.Write{Group: uint64(spec.ID), Mark: &seglog.Mark{Data: data}})
-}
-
-// learn tells the transport where the members of a configuration are.
-func (b *Backend) learn(c config) {
-	for _, m := range c.Members {
-		if m.Address != "" {
-			b.transport.setPeer(m.ReplicaID, m.Address)
-		}
-	}
-}
-
-// learnMissing is learn for a configuration that another replica sent: what the
-// host of this one said of addresses counts more.
-func (b *Backend) learnMissing(c config) {
-	for _, m := range c.Members {
-		if m.Address != "" && b.transport.peer(m.ReplicaID) == nil {
-			b.transport.setPeer(m.ReplicaID, m.Address)
-		}
-	}
 }

@@ -18,10 +18,28 @@ type peer struct {
 	id        uint64
 	transport *transport
 	queue     chan outgoing
-	address   atomic.Pointer[string]
+	retired   chan struct{}            // closed when nobody knows the replica any more
+	addresses atomic.Pointer[[]string] // at least one
+	attempt   atomic.Uint32            // which of them is next
 
 	dropped  atomic.Uint64
 	lastSeen atomic.Int64 // unix nanoseconds of the last message from it, 0 = never
+}
+
+func newPeer(id uint64, t *transport) *peer {
+	return &peer{id: id, transport: t, queue: make(chan outgoing, t.queue), retired: make(chan struct{})}
+}
+
+// nextAddress returns the address to dial. It stays the same until it fails.
+func (p *peer) nextAddress() string {
+	addresses := *p.addresses.Load()
+	return addresses[int(p.attempt.Load())%len(addresses)]
+}
+
+func (p *peer) failedAddress(address string) {
+	if address == p.nextAddress() {
+		p.attempt.Add(1)
+	}
 }
 
 type outgoing struct {
@@ -47,46 +65,74 @@ func (p *peer) enqueue(group uint64, m *raftpb.Message, report func(peer uint64)
 	}
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends or the peer is retired. What was queued before the
+// retirement is sent if there is a connection: it tells a removed replica that it is.
 func (p *peer) run(ctx context.Context) {
-	var conn net.Conn
-	defer func() {
-		if conn != nil {
-			_ = conn.Close()
-		}
-	}()
-	backoff := minBackoff
-	var buf []byte
+	s := sender{p: p, backoff: minBackoff}
+	defer s.close()
 	for {
-		var next outgoing
 		select {
-		case next = <-p.queue:
+		case next := <-p.queue:
+			s.send(ctx, next)
+			continue
+		case <-p.retired:
 		case <-ctx.Done():
 			return
 		}
-		if conn == nil {
-			var err error
-			if conn, err = p.transport.dial(ctx, p, messageConn); err != nil {
-				conn = nil
-				p.lost(ctx, err)
-				pause(ctx, backoff)
-				backoff = min(2*backoff, maxBackoff)
-				p.drain() // what came meanwhile is old by now
-				continue
+		for s.conn != nil {
+			select {
+			case next := <-p.queue:
+				s.send(ctx, next)
+			default:
+				return
 			}
-			backoff = minBackoff
-			p.transport.log.Info("connected to peer", "peer", p.id, "address", *p.address.Load())
 		}
-		buf = p.gather(buf[:0], next)
-		if err := p.write(conn, buf); err != nil {
-			_ = conn.Close()
-			conn = nil
-			p.lost(ctx, err)
-		}
-		if cap(buf) > 4*maxFlush {
-			buf = nil
-		}
+		return
 	}
+}
+
+// sender is the state of a peer's goroutine.
+type sender struct {
+	p       *peer
+	conn    net.Conn // nil between two
+	backoff time.Duration
+	buf     []byte
+}
+
+func (s *sender) close() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// send sends next and what else is waiting, over a new connection if need be.
+func (s *sender) send(ctx context.Context, next outgoing) {
+	if s.conn == nil && !s.connect(ctx) {
+		return
+	}
+	s.buf = s.p.gather(s.buf[:0], next)
+	if err := s.p.write(s.conn, s.buf); err != nil {
+		s.close()
+		s.p.lost(ctx, err)
+	}
+	if cap(s.buf) > 4*maxFlush {
+		s.buf = nil
+	}
+}
+
+func (s *sender) connect(ctx context.Context) bool {
+	conn, err := s.p.transport.dial(ctx, s.p, messageConn)
+	if err != nil {
+		s.p.lost(ctx, err)
+		pause(ctx, s.backoff)
+		s.backoff = min(2*s.backoff, maxBackoff)
+		s.p.drain() // what came meanwhile is old by now
+		return false
+	}
+	s.conn, s.backoff = conn, minBackoff
+	s.p.transport.log.Info("connected to peer", "peer", s.p.id, "address", conn.RemoteAddr().String())
+	return true
 }
 
 // gather encodes first and what else is waiting.

@@ -83,7 +83,7 @@ func (g *group) canRead(status raft.BasicStatus) bool {
 	if status.RaftState == raft.StateLeader {
 		return g.readyAt(status) != 0
 	}
-	return status.RaftState == raft.StateFollower && status.Lead != raft.None
+	return status.RaftState == raft.StateFollower && status.Lead != raft.None && g.passiveRole() != consensus.Removed
 }
 
 // expire forgets the requests whose callers have given up.

@@ -83,9 +83,11 @@ func (g *group) sendSnapshot(p *peer, m *raftpb.Message) {
 	g.workers.Go(func() {
 		err := g.transferTo(g.ctx, p, m)
 		if err != nil {
+			g.snapshotCounts.failed.Add(1)
 			g.log.Warn("send snapshot", "peer", to, "index", index, "error", err)
 			pause(g.ctx, snapshotCooldown)
 		} else {
+			g.snapshotCounts.sent.Add(1)
 			g.log.Info("sent a snapshot", "peer", to, "index", index)
 		}
 		g.mu.Lock()

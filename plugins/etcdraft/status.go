@@ -28,11 +28,13 @@ func (g *group) Status() consensus.Status {
 	return s
 }
 
-// publishPeers is for Status; only the loop calls it.
+// publishPeers is for Status and Metrics; only the loop calls it.
 func (g *group) publishPeers() {
+	info, _ := g.store.log.Info(g.id)
+	g.logBytes.Store(info.Bytes)
 	status := g.node.Status()
 	var peers []consensus.PeerStatus
-	for _, m := range g.currentConfig().membership().Members {
+	for _, m := range g.currentConfig().Members {
 		if m.ReplicaID == g.self {
 			continue
 		}

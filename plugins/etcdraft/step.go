@@ -3,6 +3,7 @@ package etcdraft
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -23,6 +24,9 @@ func (g *group) stepMessage(m *raftpb.Message, now time.Time) {
 			g.oddPeers = now
 		}
 		return
+	}
+	if m.GetType() == raftpb.MsgTimeoutNow {
+		g.drain() // raft does not stand while a configuration that it has is not applied
 	}
 	// An error is for messages of replicas that are not in the group, and for
 	// proposals; neither matters here.
@@ -61,6 +65,7 @@ func (g *group) stepSnapshot(s *receivedSnapshot) {
 	g.arriving = s
 	_, index := s.position()
 	if s.file != nil || index <= g.node.BasicStatus().GetCommit() {
+		g.inviteSelf(s.m)
 		g.mustStep(s.m)
 		g.drain()
 	}
@@ -70,6 +75,20 @@ func (g *group) stepSnapshot(s *receivedSnapshot) {
 		}
 	}
 	g.arriving = nil
+}
+
+// inviteSelf makes this replica a learner in a snapshot that is older than its
+// addition to the group: raft installs no other. Only raft is told so; the
+// snapshot's own configuration stays what it is.
+func (g *group) inviteSelf(m *raftpb.Message) {
+	cs := m.GetSnapshot().GetMetadata().GetConfState()
+	if !slices.Contains(slices.Concat(cs.GetVoters(), cs.GetLearners(), cs.GetVotersOutgoing()), g.self) {
+		cs.Learners = append(cs.Learners, g.self)
+	}
+}
+
+func without(ids []uint64, id uint64) []uint64 {
+	return slices.DeleteFunc(slices.Clone(ids), func(o uint64) bool { return o == id })
 }
 
 // stepWritten takes the writer's report.
@@ -88,9 +107,11 @@ func (g *group) installed(s *receivedSnapshot) {
 	_, index := s.position()
 	g.mu.Lock()
 	g.history = history{s.meta.Config}
+	g.guest = !s.meta.Config.has(g.self)
 	g.mu.Unlock()
-	g.backend.learnMissing(s.meta.Config)
+	g.backend.transport.setGroup(g.id, s.meta.Config, g.hints)
 	g.delivered.set(index)
+	g.snapshotCounts.installed.Add(1)
 	g.afterSnapshot(index)
 	g.log.Info("installed a snapshot of the leader", "index", index, "bytes", s.meta.Size)
 }

@@ -99,8 +99,8 @@ func TestPeersVerifyEachOther(t *testing.T) {
 			}
 			server, client := open(1, tt.server), open(2, tt.peer)
 			address := server.listener.Addr().String()
-			p := &peer{id: 1, transport: client}
-			p.address.Store(&address)
+			p := newPeer(1, client)
+			p.addresses.Store(&[]string{address})
 			conn, err := client.dial(t.Context(), p, messageConn)
 			if (err == nil) != tt.ok {
 				t.Fatalf("dial: %v", err)

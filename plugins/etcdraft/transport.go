@@ -37,8 +37,11 @@ type transport struct {
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup
 
+	advertise string                           // where the others dial this replica
+	peers     atomic.Pointer[map[uint64]*peer] // replaced under mu, never changed
+
 	mu      sync.Mutex
-	peers   map[uint64]*peer
+	book    addressBook
 	inbound map[net.Conn]uint64 // from whom; 0 before the hello
 }
 
@@ -53,8 +56,9 @@ type messageHost interface {
 func newTransport(cfg consensus.StartConfig, queue int, host messageHost, log *slog.Logger) (*transport, error) {
 	t := &transport{
 		self: cfg.ReplicaID, cluster: cfg.ClusterID, queue: queue, host: host, log: log,
-		peers: make(map[uint64]*peer), inbound: make(map[net.Conn]uint64),
+		book: newAddressBook(), inbound: make(map[net.Conn]uint64),
 	}
+	t.peers.Store(new(map[uint64]*peer))
 	if len(cfg.ClusterID) > maxHelloText {
 		return nil, fmt.Errorf("%w: cluster id of %d bytes", consensus.ErrInvalidArgument, len(cfg.ClusterID))
 	}
@@ -68,7 +72,10 @@ func newTransport(cfg consensus.StartConfig, queue int, host messageHost, log *s
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers: %w", err)
 	}
-	t.listener = listener
+	t.listener, t.advertise = listener, cfg.Peer.Advertise
+	if t.advertise == "" {
+		t.advertise = listener.Addr().String()
+	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t, nil
 }
@@ -77,30 +84,8 @@ func (t *transport) start() { t.workers.Go(t.accept) }
 
 func (t *transport) unreachable(peer uint64) { t.host.peerUnreachable(peer) }
 
-// peer returns the peer with this id, nil if no group knows it.
-func (t *transport) peer(id uint64) *peer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.peers[id]
-}
-
-// setPeer makes a peer known and starts its sender, or changes its address for
-// the next connection.
-func (t *transport) setPeer(id uint64, address string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if id == t.self || t.ctx.Err() != nil {
-		return
-	}
-	if p := t.peers[id]; p != nil {
-		p.address.Store(&address)
-		return
-	}
-	p := &peer{id: id, transport: t, queue: make(chan outgoing, t.queue)}
-	p.address.Store(&address)
-	t.peers[id] = p
-	t.workers.Go(func() { p.run(t.ctx) })
-}
+// peer returns the peer with this id, nil if there is none.
+func (t *transport) peer(id uint64) *peer { return (*t.peers.Load())[id] }
 
 // accept takes connections until the listener is closed.
 func (t *transport) accept() {
@@ -156,6 +141,8 @@ func (t *transport) serve(conn net.Conn) {
 		return
 	}
 	t.replace(conn, h.from)
+	t.welcome(h.from, h.address, conn)
+	defer t.farewell(h.from, conn)
 	if err := t.receive(secured, h.from); err != nil && t.ctx.Err() == nil {
 		t.log.Debug("peer connection ended", "peer", h.from, "error", err)
 	}
@@ -187,7 +174,8 @@ func (t *transport) receiveHello(conn net.Conn) (hello, net.Conn, error) {
 		return hello{}, nil, err
 	}
 	var secured *tls.Conn
-	if settings := t.tls.Load(); settings != nil {
+	settings := t.tls.Load()
+	if settings != nil {
 		cfg, err := peertls.Server(settings)
 		if err != nil {
 			return hello{}, nil, err
@@ -204,7 +192,7 @@ func (t *transport) receiveHello(conn net.Conn) (hello, net.Conn, error) {
 	}
 	refusal := t.checkHello(h)
 	if refusal == nil && secured != nil {
-		refusal = t.checkCertificate(secured, h.from)
+		refusal = t.checkCertificate(secured, h.from, len(settings.AllowedSANs) > 0)
 	}
 	if err := writeAnswer(conn, t.self, refusal); err != nil {
 		return hello{}, nil, err

@@ -63,8 +63,9 @@ func newTestTransport(t *testing.T, self uint64, queue int) (*transport, *noHost
 }
 
 func TestEnqueueNeverBlocks(t *testing.T) {
+	t.Parallel()
 	tr, _ := newTestTransport(t, 1, 64)
-	tr.setPeer(2, deaf(t, 2))
+	tr.setGroup(1, config{Members: []consensus.Member{{ReplicaID: 2, Address: deaf(t, 2)}}}, nil)
 	p := tr.peer(2)
 	reports := 0
 	for range 2000 { // 500 MB to somebody who reads nothing
@@ -76,6 +77,7 @@ func TestEnqueueNeverBlocks(t *testing.T) {
 }
 
 func TestMessagesFromBeforeAReconnectionAreNotSent(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +85,7 @@ func TestMessagesFromBeforeAReconnectionAreNotSent(t *testing.T) {
 	address := l.Addr().String()
 	_ = l.Close() // nobody listens
 	tr, host := newTestTransport(t, 1, 64)
-	tr.setPeer(2, address)
+	tr.setGroup(1, config{Members: []consensus.Member{{ReplicaID: 2, Address: address}}}, nil)
 	p := tr.peer(2)
 	for range 50 {
 		p.enqueue(1, heartbeat(1, 2, 111), func(uint64) {})
@@ -126,11 +128,11 @@ func TestHello(t *testing.T) {
 		h    hello
 		want string // in the error, "" = accepted
 	}{
-		{"peer", hello{messageConn, 2, 1, "test"}, ""},
-		{"foreign cluster", hello{messageConn, 2, 1, "other"}, `cluster \"other\"`},
-		{"for another replica", hello{messageConn, 2, 3, "test"}, "looks for replica 3"},
-		{"from itself", hello{messageConn, 1, 1, "test"}, "not a peer's"},
-		{"no kind", hello{9, 2, 1, "test"}, "EOF"},
+		{"peer", hello{messageConn, 2, 1, "test", ""}, ""},
+		{"foreign cluster", hello{messageConn, 2, 1, "other", ""}, `cluster \"other\"`},
+		{"for another replica", hello{messageConn, 2, 3, "test", ""}, "looks for replica 3"},
+		{"from itself", hello{messageConn, 1, 1, "test", ""}, "not a peer's"},
+		{"no kind", hello{9, 2, 1, "test", ""}, "EOF"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -177,7 +179,7 @@ func TestTransportDropsConnectionsThatSendGarbage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if err := writeHello(conn, hello{messageConn, 2, 1, "test"}); err != nil {
+			if err := writeHello(conn, hello{messageConn, 2, 1, "test", ""}); err != nil {
 				t.Fatal(err)
 			}
 			if err := readAnswer(conn, 1); err != nil {
