@@ -1,30 +1,23 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/quorate/quorate/configs"
-	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
 )
 
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check and explain config files"}
-	cmd.AddCommand(newConfigValidate(), newConfigExplain())
-	return cmd
+	return parent(&cobra.Command{Use: "config", Short: "Check and explain config files"}, newConfigValidate(), newConfigExplain())
 }
 
 func newConfigValidate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Report everything that is wrong with a config file; exit code 2 if anything is",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 	}
 	configs.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -43,50 +36,14 @@ func newConfigValidate() *cobra.Command {
 
 // validateOptions has the backend itself check its options.
 func validateOptions(cmd *cobra.Command, cfg configs.Config, file string) error {
-	diagnostics, err := diagnose(cmd.Context(), cfg)
+	diagnostics, err := diagnoseBuiltIn(cfg)
+	if err == nil && cfg.Consensus.Backend == host.External {
+		diagnostics, err = diagnoseExternal(cmd.Context(), cfg)
+	}
 	if err != nil {
-		return withExitCode(err)
+		return err
 	}
-	bad := 0
-	for _, d := range diagnostics {
-		severity := "error"
-		if d.Warning {
-			severity = "warning"
-		} else {
-			bad++
-		}
-		key := "consensus/options/" + d.Path
-		at := file
-		if o, ok := cfg.Origins[key]; ok {
-			at = o.String()
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s: %s\n", at, severity, key, d.Message)
-	}
-	if bad > 0 {
-		return &exitError{exitUsage, nil}
-	}
-	return nil
-}
-
-// diagnose asks a built-in backend in this process, and an external one in its own.
-func diagnose(ctx context.Context, cfg configs.Config) ([]consensus.Diagnostic, error) {
-	dir, err := os.MkdirTemp("", "quorate-validate-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	cfg.Node.DataDir = dir // validating leaves nothing behind
-	spec, err := hostSpec(cfg)
-	if err != nil {
-		return nil, &exitError{exitUsage, err}
-	}
-	if newBackend, ok := backends[spec.Name]; ok {
-		return newBackend().Validate(spec.Start.Options), nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	_, diagnostics, err := host.Describe(ctx, spec, slog.New(slog.DiscardHandler))
-	return diagnostics, err
+	return reportOptions(cfg, file, diagnostics, cmd.ErrOrStderr())
 }
 
 func newConfigExplain() *cobra.Command {
@@ -95,7 +52,7 @@ func newConfigExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain",
 		Short: "Show every setting: its value, where that comes from, what it means",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 	}
 	out.register(cmd)
 	cmd.Flags().StringVarP(&path, "config", "c", "", "the config file (none: the defaults)")

@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func newGroup() *cobra.Command {
 	conn := &connection{}
-	cmd := &cobra.Command{Use: "group", Short: "List, describe and delete consumer groups"}
+	cmd := parent(&cobra.Command{Use: "group", Short: "List, describe and delete consumer groups"},
+		newGroupList(conn), newGroupDescribe(conn), newGroupDelete(conn))
 	conn.register(cmd)
-	cmd.AddCommand(newGroupList(conn), newGroupDescribe(conn), newGroupDelete(conn))
 	return cmd
 }
 
@@ -28,12 +30,12 @@ func newGroupList(conn *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List consumer groups",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				groups, err := adm.ListGroups(ctx)
 				if err != nil {
-					return err
+					return explain(err, "")
 				}
 				list, rows := []groupRow{}, [][]any{}
 				for _, g := range groups.Sorted() {
@@ -73,7 +75,7 @@ func newGroupDescribe(conn *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show a group's members, offsets and lag",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				d, err := describeGroup(ctx, adm, args[0])
@@ -81,7 +83,7 @@ func newGroupDescribe(conn *connection) *cobra.Command {
 					return err
 				}
 				if out.format == "table" {
-					fmt.Fprintf(cmd.OutOrStdout(), "group %s: %s, %d members, coordinator %d\n", d.Group, d.State, d.Members, d.Coordinator)
+					fmt.Fprintf(cmd.OutOrStdout(), "group %s: %s, %s, coordinator %d\n", d.Group, d.State, plural(d.Members, "member"), d.Coordinator)
 				}
 				var rows [][]any
 				for _, o := range d.Offsets {
@@ -98,14 +100,13 @@ func newGroupDescribe(conn *connection) *cobra.Command {
 func describeGroup(ctx context.Context, adm *kadm.Client, name string) (groupDescription, error) {
 	lags, err := adm.Lag(ctx, name)
 	if err != nil {
-		return groupDescription{}, err
+		return groupDescription{}, explain(err, "")
 	}
 	l, ok := lags[name]
-	if !ok {
-		return groupDescription{}, fmt.Errorf("no group %q", name)
-	}
-	if err := l.Error(); err != nil {
-		return groupDescription{}, fmt.Errorf("group %s: %w", name, err)
+	if err := l.Error(); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return groupDescription{}, fmt.Errorf("group %s: %w", name, explain(err, ""))
+	} else if err != nil || !ok || l.State == "Dead" { // which is how Kafka says that there is none
+		return groupDescription{}, fmt.Errorf("there is no group %q", name)
 	}
 	d := groupDescription{
 		Group: name, State: l.State, Protocol: l.Protocol, Coordinator: l.Coordinator.NodeID,
@@ -125,20 +126,20 @@ func newGroupDelete(conn *connection) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME...",
 		Short: "Delete consumer groups without members, and their offsets",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  arguments(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				deleted, err := adm.DeleteGroups(ctx, names...)
 				if err != nil {
-					return err
+					return explain(err, "")
 				}
-				for _, g := range deleted.Sorted() {
-					if g.Err != nil {
-						return fmt.Errorf("delete group %s: %w", g.Group, g.Err)
+				return eachName(names, func(name string) error {
+					if g := deleted[name]; g.Err != nil {
+						return fmt.Errorf("delete group %s: %w", name, explain(g.Err, ""))
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", g.Group)
-				}
-				return nil
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name)
+					return err
+				})
 			})
 		},
 	}

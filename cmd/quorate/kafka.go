@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,7 +37,7 @@ func settingsEnvironment() []string {
 
 func (c *connection) register(cmd *cobra.Command) {
 	servers := strings.Split(envOr(bootstrapVariable, defaultBootstrap), ",")
-	cmd.PersistentFlags().StringSliceVarP(&c.bootstrap, "bootstrap", "b", servers, "addresses of one or more brokers (environment: "+bootstrapVariable+")")
+	cmd.PersistentFlags().StringSliceVarP(&c.bootstrap, "bootstrap", "b", servers, "`addresses` of one or more brokers (environment: "+bootstrapVariable+")")
 	cmd.PersistentFlags().DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the cluster")
 }
 
@@ -45,30 +48,65 @@ func envOr(name, fallback string) string {
 	return fallback
 }
 
-// client connects; opts are added to those of every command.
+// client makes a client; opts are added to those of every command. Nothing is
+// dialed yet.
 func (c *connection) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.bootstrap...),
 		kgo.ClientID("quorate-cli"),
 		kgo.SoftwareNameAndVersion("quorate", strings.Trim(versionString(), "()")),
+		kgo.DialTimeout(min(c.timeout, 10*time.Second)),
+		kgo.RequestTimeoutOverhead(min(max(c.timeout, time.Second), 10*time.Second)),
 		kgo.RetryTimeout(c.timeout),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 	}, opts...)...)
+	if err != nil {
+		return nil, usagef("--bootstrap %s: %w", strings.Join(c.bootstrap, ","), err)
+	}
+	return client, nil
+}
+
+// check reports flags that make no sense. An address may go without a port.
+func (c *connection) check() error {
+	if c.timeout <= 0 {
+		return usagef("--timeout is %v, which is not a time to wait", c.timeout)
+	}
+	for _, addr := range c.bootstrap {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			continue // without a port; the client library has the last word
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return usagef("--bootstrap %s has no port between 1 and 65535 (example: %s)", addr, defaultBootstrap)
+		}
+	}
+	return nil
 }
 
 // admin runs f with an admin client and the command's time limit.
 func (c *connection) admin(cmd *cobra.Command, f func(ctx context.Context, adm *kadm.Client) error) error {
+	return c.ask(cmd.Context(), f)
+}
+
+func (c *connection) ask(ctx context.Context, f func(ctx context.Context, adm *kadm.Client) error) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	if err := client.Ping(ctx); err != nil {
 		return c.unreachable(err)
 	}
-	return f(ctx, kadm.NewClient(client))
+	err = f(ctx, kadm.NewClient(client))
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &explainedError{fmt.Sprintf("the cluster at %s did not answer within %v", strings.Join(c.bootstrap, ", "), c.timeout), err}
+	}
+	return err
 }
 
 // unreachable says where nobody answered, and what to look at.
@@ -76,13 +114,25 @@ func (c *connection) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fmt.Errorf("no broker answers at %s: %w; is it running, and is --bootstrap right?", strings.Join(c.bootstrap, ", "), err)
+	return &explainedError{fmt.Sprintf("no broker answers at %s: %s; is it running, and is --bootstrap right?", strings.Join(c.bootstrap, ", "), reason(err)), err}
 }
 
-// explain adds the broker's own sentence to an error code.
-func explain(what string, err error, message string) error {
-	if message == "" || message == err.Error() {
-		return fmt.Errorf("%s: %w", what, err)
+// partitionsOf asks for topics that must exist.
+func partitionsOf(ctx context.Context, adm *kadm.Client, topics ...string) (kadm.TopicDetails, error) {
+	details, err := adm.ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return nil, explain(err, "")
 	}
-	return fmt.Errorf("%s: %w: %s", what, err, message)
+	for _, name := range topics {
+		switch err := details[name].Err; {
+		case !details.Has(name):
+			return nil, noSuchTopic(name)
+		case err != nil:
+			return nil, fmt.Errorf("topic %s: %w", name, explain(err, ""))
+		}
+	}
+	return details, nil
 }
+
+// topicID is a topic's id as Kafka's tools print it.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -11,9 +11,7 @@ import (
 )
 
 func newLog() *cobra.Command {
-	cmd := &cobra.Command{Use: "log", Short: "Read what is on disk, offline"}
-	cmd.AddCommand(newLogDump())
-	return cmd
+	return parent(&cobra.Command{Use: "log", Short: "Read what is on disk, offline"}, newLogDump())
 }
 
 func newLogDump() *cobra.Command {
@@ -22,7 +20,7 @@ func newLogDump() *cobra.Command {
 		Use:     "dump DIR...",
 		Short:   "Print the segments and batches of partition directories",
 		Example: "  quorate log dump --records data/orders-0\n  quorate log dump --verify data/*-*",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    arguments(1, -1),
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			for _, dir := range dirs {
 				if err := isPartition(dir); err != nil {
@@ -32,7 +30,7 @@ func newLogDump() *cobra.Command {
 					fmt.Fprintf(cmd.OutOrStdout(), "=== %s\n", dir)
 				}
 				if err := wal.DumpDir(cmd.OutOrStdout(), dir, opts); err != nil {
-					return fmt.Errorf("dump %s: %w", dir, err)
+					return fmt.Errorf("dump %s: %s", dir, oneLine(err))
 				}
 			}
 			return nil
@@ -43,17 +41,19 @@ func newLogDump() *cobra.Command {
 	return cmd
 }
 
+// segmentName is what a partition's segments are called: an offset.
+var segmentName = regexp.MustCompile(`^[0-9]{20}\.log$`)
+
 // isPartition tells a person who named the wrong folder what a right one is.
 func isPartition(dir string) error {
-	segments, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %s; name a partition's folder, such as <data_dir>/orders-0", dir, reason(err))
 	}
-	if len(segments) > 0 {
-		return nil
-	}
-	if _, err := os.Stat(dir); err != nil {
-		return err
+	for _, e := range entries {
+		if segmentName.MatchString(e.Name()) {
+			return nil
+		}
 	}
 	return fmt.Errorf("%s has no segment (*.log); name a partition's folder, such as <data_dir>/orders-0", dir)
 }

@@ -13,10 +13,11 @@ import (
 )
 
 // Exit codes beside those of consensus: 1 for a failure, 2 for bad usage or a bad
-// config file.
+// config file, 130 for a command that was interrupted before it was done.
 const (
-	exitFailure = 1
-	exitUsage   = 2
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
 )
 
 // exitError is an error with the exit code it deserves. A nil err has been
@@ -35,11 +36,21 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
+// quietly makes an interruption the only thing that is told, by the exit code, if
+// there was one.
+func quietly(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return &exitError{exitInterrupted, nil}
+	}
+	return err
+}
+
 func main() {
 	if name, ok := pluginToServe(os.Args[1:]); ok {
 		servePlugin(name) // does not return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	err := newRoot().ExecuteContext(ctx)
 	stop()
 	os.Exit(exitCode(err, os.Stderr))

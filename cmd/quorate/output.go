@@ -15,7 +15,8 @@ import (
 type output struct{ format string }
 
 func (o *output) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table, json or yaml")
+	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "`format`: table, json or yaml")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return oneOf("output", o.format, "table", "json", "yaml") }
 }
 
 // print writes value as JSON or YAML, or rows as a table with a header.
@@ -27,11 +28,8 @@ func (o *output) print(w io.Writer, value any, header []string, rows [][]any) er
 		return enc.Encode(value)
 	case "yaml":
 		return printYAML(w, value)
-	case "table":
-		printTable(w, header, rows)
-		return nil
 	default:
-		return &exitError{exitUsage, fmt.Errorf("output format %q is not known; there are table, json and yaml", o.format)}
+		return printTable(w, header, rows)
 	}
 }
 
@@ -52,9 +50,9 @@ func printYAML(w io.Writer, value any) error {
 	return enc.Close()
 }
 
-func printTable(w io.Writer, header []string, rows [][]any) {
+// printTable leaves no blanks at the ends of lines: tables are piped and compared.
+func printTable(w io.Writer, header []string, rows [][]any) error {
 	t := table.NewWriter()
-	t.SetOutputMirror(w)
 	style := table.StyleLight
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
@@ -67,7 +65,12 @@ func printTable(w io.Writer, header []string, rows [][]any) {
 	for _, r := range rows {
 		t.AppendRow(r)
 	}
-	t.Render()
+	for line := range strings.Lines(t.Render() + "\n") {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ids is a list of broker ids as people read it: 1,2,3.

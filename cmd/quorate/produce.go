@@ -1,20 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// maxLine bounds a line of `produce`'s input.
-const maxLine = 16 << 20
 
 type produceFlags struct {
 	conn         connection
@@ -33,103 +27,118 @@ func newProduce() *cobra.Command {
 		Short: "Produce records: the arguments, or the lines of standard input",
 		Example: `  quorate produce orders hello
   printf 'k1:v1\nk2:v2\n' | quorate produce orders -K :`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], args[1:]) },
 	}
 	f.conn.register(cmd)
-	cmd.Flags().StringVarP(&f.keyDelimiter, "key-delimiter", "K", "", "a line is a key, this delimiter and a value")
+	cmd.Flags().StringVarP(&f.keyDelimiter, "key-delimiter", "K", "", "what stands between a record's key and its value")
 	cmd.Flags().StringVarP(&f.key, "key", "k", "", "the key of every record")
-	cmd.Flags().Int32VarP(&f.partition, "partition", "p", -1, "the partition (-1: by key, or spread)")
-	cmd.Flags().StringVar(&f.acks, "acks", "all", "all, 1 or 0")
-	cmd.Flags().StringVarP(&f.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
+	cmd.Flags().Int32VarP(&f.partition, "partition", "p", -1, "the partition `N` (-1: by key, or spread)")
+	cmd.Flags().StringVar(&f.acks, "acks", "all", "`who` acknowledges: all in-sync replicas, 1 for the leader, 0 for nobody")
+	cmd.Flags().StringVarP(&f.compression, "compression", "z", "none", "`codec`: none, gzip, snappy, lz4 or zstd")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "do not tell how many records were produced")
-	cmd.MarkFlagsMutuallyExclusive("key", "key-delimiter")
 	return cmd
 }
 
 func (f *produceFlags) run(cmd *cobra.Command, topic string, values []string) error {
+	if err := notTogether(cmd, "key", "key-delimiter"); err != nil {
+		return err
+	}
 	opts, err := f.options(topic)
 	if err != nil {
 		return err
+	}
+	if err := f.conn.ask(cmd.Context(), func(ctx context.Context, adm *kadm.Client) error {
+		return f.checkPartition(ctx, adm, topic)
+	}); err != nil {
+		return quietly(cmd.Context(), err)
 	}
 	client, err := f.conn.client(opts...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	var input io.Reader = strings.NewReader(strings.Join(values, "\n"))
+	input := valuesOf(values)
 	if len(values) == 0 {
-		input = cmd.InOrStdin()
+		input = linesOf(cmd.InOrStdin())
 	}
 	count, err := f.produce(cmd.Context(), client, input)
 	if err != nil {
-		return fmt.Errorf("produce to %s: %w", topic, err)
+		return quietly(cmd.Context(), fmt.Errorf("produce to %s: %w; %s acknowledged before that", topic, explain(err, ""), plural(count, "record")))
 	}
 	if !f.quiet {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d records produced to %s\n", count, topic)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s produced to %s\n", plural(count, "record"), topic)
 	}
-	return nil
+	return quietly(cmd.Context(), cmd.Context().Err())
 }
 
 func (f *produceFlags) options(topic string) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.AllowAutoTopicCreation(), kgo.RecordDeliveryTimeout(f.conn.timeout)}
+	if err := oneOf("acks", f.acks, "all", "-1", "1", "0"); err != nil {
+		return nil, err
+	}
+	if err := oneOf("compression", f.compression, "none", "gzip", "snappy", "lz4", "zstd"); err != nil {
+		return nil, err
+	}
+	codec := map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}[f.compression]
+	opts := []kgo.Opt{
+		kgo.DefaultProduceTopic(topic), kgo.AllowAutoTopicCreation(),
+		kgo.RecordDeliveryTimeout(f.conn.timeout), kgo.ProducerBatchCompression(codec),
+	}
 	switch f.acks {
-	case "all", "-1":
 	case "1":
 		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
 	case "0":
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
-	default:
-		return nil, &exitError{exitUsage, fmt.Errorf("--acks %q is not all, 1 or 0", f.acks)}
 	}
-	codecs := map[string]kgo.CompressionCodec{
-		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
-		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
-	}
-	codec, ok := codecs[f.compression]
-	if !ok {
-		return nil, &exitError{exitUsage, fmt.Errorf("--compression %q is not none, gzip, snappy, lz4 or zstd", f.compression)}
-	}
-	opts = append(opts, kgo.ProducerBatchCompression(codec))
 	if f.partition >= 0 {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	}
 	return opts, nil
 }
 
-// produce sends every line of input and returns how many were acknowledged. It
-// stops at the first one that was not.
-func (f *produceFlags) produce(ctx context.Context, client *kgo.Client, input io.Reader) (int64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+// checkPartition reports a partition that an existing topic does not have.
+func (f *produceFlags) checkPartition(ctx context.Context, adm *kadm.Client, topic string) error {
+	if f.partition < 0 {
+		return nil
+	}
+	details, err := adm.ListTopicsWithInternal(ctx, topic)
+	if err != nil {
+		return explain(err, "")
+	}
+	if t := details[topic]; t.Err == nil && int(f.partition) >= len(t.Partitions) {
+		return noSuchPartition(topic, f.partition, len(t.Partitions))
+	}
+	return nil
+}
+
+// produce sends the input and returns how many records were acknowledged. It
+// stops at the first one that was not. An input that is interrupted is not an
+// error: what was read of it is sent.
+func (f *produceFlags) produce(ctx context.Context, client *kgo.Client, input source) (int64, error) {
+	sending, failed := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer failed(nil)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	context.AfterFunc(sending, stop)
 	var count atomic.Int64
-	lines := bufio.NewScanner(input)
-	lines.Buffer(make([]byte, 64<<10), maxLine)
-	for lines.Scan() && ctx.Err() == nil {
-		client.Produce(ctx, f.record(lines.Text()), func(_ *kgo.Record, err error) {
+	readErr := input(reading, func(value string) {
+		client.Produce(sending, f.record(value), func(_ *kgo.Record, err error) {
 			if err != nil {
-				cancel(err)
+				failed(err)
 				return
 			}
 			count.Add(1)
 		})
+	})
+	err := client.Flush(sending)
+	if cause := context.Cause(sending); cause != nil {
+		return count.Load(), cause
 	}
-	err := client.Flush(ctx)
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	if err == nil {
+		err = readErr
 	}
-	return count.Load(), errors.Join(err, lines.Err())
-}
-
-func (f *produceFlags) record(line string) *kgo.Record {
-	r := &kgo.Record{Partition: max(f.partition, 0), Value: []byte(line)}
-	if f.key != "" {
-		r.Key = []byte(f.key)
-	}
-	if f.keyDelimiter != "" {
-		if key, value, ok := strings.Cut(line, f.keyDelimiter); ok {
-			r.Key, r.Value = []byte(key), []byte(value)
-		}
-	}
-	return r
+	return count.Load(), err
 }

@@ -17,7 +17,26 @@ executable can take their place.
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newServe(), newPlugin(), newConfig(), newTopic(), newProduce(), newConsume(), newGroup(), newLog(), newVersion())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, cmd.CommandPath())
+	})
+	cobra.AddTemplateFunc("flags", flagUsages)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate("{{with or .Long .Short}}{{.}}\n\n{{end}}{{.UsageString}}")
+	parent(root, newServe(), newPlugin(), newConfig(), newTopic(), newProduce(), newConsume(), newGroup(), newLog(), newVersion())
+	root.InitDefaultHelpCmd()
+	for _, cmd := range allBelow(root) {
+		cmd.InitDefaultHelpFlag()
+		cmd.Flags().Lookup("help").Usage = "show this"
+	}
 	return root
+}
+
+// allBelow returns a command and everything below it.
+func allBelow(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, c := range cmd.Commands() {
+		all = append(all, allBelow(c)...)
+	}
+	return all
 }

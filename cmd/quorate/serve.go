@@ -25,15 +25,17 @@ func newServe() *cobra.Command {
 		Short: "Run a node",
 		Example: `  quorate serve --dev
   quorate serve --config configs/examples/cluster/1.yaml`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "", "the config file")
 	cmd.Flags().BoolVar(&dev, "dev", false, "a single node on 127.0.0.1:9092 with its data under ./data; no config file needed")
-	cmd.MarkFlagsMutuallyExclusive("config", "dev")
 	configs.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := notTogether(cmd, "config", "dev"); err != nil {
+			return err
+		}
 		if !dev && path == "" {
-			return &exitError{exitUsage, errors.New("serve needs --config FILE, or --dev for a single node without one")}
+			return usagef("serve needs --config FILE, or --dev for a single node without one")
 		}
 		src := configs.Source{Path: path, Env: settingsEnvironment(), Flags: cmd.Flags(), Dev: dev}
 		cfg, err := loadConfig(src, cmd.ErrOrStderr())
@@ -42,6 +44,9 @@ func newServe() *cobra.Command {
 		}
 		log, err := newLogger(cfg.Log, cmd.ErrOrStderr())
 		if err != nil {
+			return err
+		}
+		if err := check(cmd.Context(), cfg, path, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 		return serve(cmd.Context(), cfg, log, greeting(dev, cfg, cmd.OutOrStdout()))
@@ -78,12 +83,30 @@ func greeting(dev bool, cfg configs.Config, w io.Writer) func() {
 	}
 }
 
+// check looks for what would keep the node from running, before anything is
+// started or written.
+func check(ctx context.Context, cfg configs.Config, file string, stderr io.Writer) error {
+	diagnostics, err := diagnoseBuiltIn(cfg)
+	if err != nil {
+		return err
+	}
+	if err := reportOptions(cfg, file, diagnostics, stderr); err != nil {
+		return err
+	}
+	if err := core.CheckDataDir(cfg.Node.DataDir, identity(cfg)); err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	return preflight(ctx, cfg)
+}
+
+func identity(cfg configs.Config) core.Identity {
+	return core.Identity{ClusterID: cfg.Cluster.ID, NodeID: cfg.Node.ID, Backend: cfg.Consensus.Backend}
+}
+
 // serve runs a node until ctx ends or it cannot go on. ready is called once it
 // serves clients.
 func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func()) error {
-	dir, err := core.OpenDataDir(cfg.Node.DataDir, core.Identity{
-		ClusterID: cfg.Cluster.ID, NodeID: cfg.Node.ID, Backend: cfg.Consensus.Backend,
-	})
+	dir, err := core.OpenDataDir(cfg.Node.DataDir, identity(cfg))
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
@@ -92,6 +115,9 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
+	if err := os.MkdirAll(spec.Start.DataDir, 0o700); err != nil {
+		return &exitError{consensus.ExitConfig, fmt.Errorf("data directory %s: %w", cfg.Node.DataDir, err)}
+	}
 	coreConfig, err := brokerConfig(cfg)
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
@@ -99,10 +125,17 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 	log.Info("starting", "version", versionString(), "node", cfg.Node.ID, "cluster", cfg.Cluster.ID,
 		"backend", cfg.Consensus.Backend, "data_dir", cfg.Node.DataDir)
 	backend, err := host.Launch(ctx, spec, log)
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return withExitCode(err)
 	}
-	return withExitCode(run(ctx, coreConfig, backend, log, ready))
+	if err := run(ctx, coreConfig, backend, log, ready); err != nil {
+		return withExitCode(err)
+	}
+	log.Info("stopped")
+	return nil
 }
 
 // run runs a broker on a backend that was launched, and stops the backend after

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,9 +14,9 @@ import (
 
 func newTopic() *cobra.Command {
 	conn := &connection{}
-	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"}
+	cmd := parent(&cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"},
+		newTopicCreate(conn), newTopicList(conn), newTopicDescribe(conn), newTopicDelete(conn))
 	conn.register(cmd)
-	cmd.AddCommand(newTopicCreate(conn), newTopicList(conn), newTopicDescribe(conn), newTopicDelete(conn))
 	return cmd
 }
 
@@ -27,7 +28,7 @@ func newTopicCreate(conn *connection) *cobra.Command {
 		Use:     "create NAME...",
 		Short:   "Create topics",
 		Example: "  quorate topic create orders --partitions 6 --replicas 3 --config retention.ms=86400000",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    arguments(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			configs, err := parseSettings(settings)
 			if err != nil {
@@ -36,22 +37,32 @@ func newTopicCreate(conn *connection) *cobra.Command {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				created, err := adm.CreateTopics(ctx, partitions, replicas, configs, names...)
 				if err != nil {
-					return err
+					return explain(err, "")
 				}
-				for _, t := range created.Sorted() {
+				return eachName(names, func(name string) error {
+					t := created[name]
 					if t.Err != nil {
-						return explain("create topic "+t.Topic, t.Err, t.ErrMessage)
+						return fmt.Errorf("create topic %s: %w", name, explain(t.Err, t.ErrMessage))
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "created %s: %d partitions, %d replicas\n", t.Topic, t.NumPartitions, t.ReplicationFactor)
-				}
-				return nil
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "created %s: %s, %s\n", name, plural(t.NumPartitions, "partition"), plural(t.ReplicationFactor, "replica"))
+					return err
+				})
 			})
 		},
 	}
-	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "number of partitions (-1: the broker's num.partitions)")
-	cmd.Flags().Int16VarP(&replicas, "replicas", "r", -1, "replicas of each partition (-1: the broker's default.replication.factor)")
-	cmd.Flags().StringArrayVarP(&settings, "config", "c", nil, "a setting of the topic, key=value; may be repeated")
+	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "`number` of partitions (-1: the broker's num.partitions)")
+	cmd.Flags().Int16VarP(&replicas, "replicas", "r", -1, "`number` of replicas of each partition (-1: the broker's default.replication.factor)")
+	cmd.Flags().StringArrayVarP(&settings, "config", "c", nil, "a setting of the topic, `key=value`; may be repeated")
 	return cmd
+}
+
+// eachName calls f for every name, and returns all errors, a line each.
+func eachName(names []string, f func(name string) error) error {
+	var errs []error
+	for _, name := range slices.Compact(slices.Clone(names)) {
+		errs = append(errs, f(name))
+	}
+	return errors.Join(errs...)
 }
 
 func parseSettings(settings []string) (map[string]*string, error) {
@@ -59,7 +70,7 @@ func parseSettings(settings []string) (map[string]*string, error) {
 	for _, s := range settings {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
-			return nil, &exitError{exitUsage, fmt.Errorf("--config %q is not key=value", s)}
+			return nil, usagef("--config %q is not key=value", s)
 		}
 		out[key] = &value
 	}
@@ -81,19 +92,19 @@ func newTopicList(conn *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List topics",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				topics, err := adm.ListTopicsWithInternal(ctx)
 				if err != nil {
-					return err
+					return explain(err, "")
 				}
 				list, rows := []topicRow{}, [][]any{}
 				for _, t := range topics.Sorted() {
 					if t.IsInternal && !internal {
 						continue
 					}
-					row := topicRow{t.Topic, t.ID.String(), len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal}
+					row := topicRow{t.Topic, topicID(t.ID), len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal}
 					list = append(list, row)
 					rows = append(rows, []any{row.Name, row.Partitions, row.Replicas, row.ID})
 				}
@@ -129,7 +140,7 @@ func newTopicDescribe(conn *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show a topic's partitions, leaders, replicas and settings",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				d, err := describeTopic(ctx, adm, args[0])
@@ -155,14 +166,11 @@ func newTopicDescribe(conn *connection) *cobra.Command {
 }
 
 func describeTopic(ctx context.Context, adm *kadm.Client, name string) (topicDescription, error) {
-	topics, err := adm.ListTopicsWithInternal(ctx, name)
+	topics, err := partitionsOf(ctx, adm, name)
 	if err != nil {
 		return topicDescription{}, err
 	}
 	t := topics[name]
-	if t.Err != nil {
-		return topicDescription{}, fmt.Errorf("topic %s: %w", name, t.Err)
-	}
 	starts, err := adm.ListStartOffsets(ctx, name)
 	if err != nil {
 		return topicDescription{}, err
@@ -171,7 +179,7 @@ func describeTopic(ctx context.Context, adm *kadm.Client, name string) (topicDes
 	if err != nil {
 		return topicDescription{}, err
 	}
-	d := topicDescription{Name: name, ID: t.ID.String(), Configs: map[string]string{}}
+	d := topicDescription{Name: name, ID: topicID(t.ID), Configs: map[string]string{}}
 	for _, p := range t.Partitions.Sorted() {
 		row := partitionRow{p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, -1, -1}
 		if o, ok := starts.Lookup(name, p.Partition); ok && o.Err == nil {
@@ -207,20 +215,20 @@ func newTopicDelete(conn *connection) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME...",
 		Short: "Delete topics and their records",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  arguments(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
 				deleted, err := adm.DeleteTopics(ctx, names...)
 				if err != nil {
-					return err
+					return explain(err, "")
 				}
-				for _, t := range deleted.Sorted() {
-					if t.Err != nil {
-						return explain("delete topic "+t.Topic, t.Err, t.ErrMessage)
+				return eachName(names, func(name string) error {
+					if t := deleted[name]; t.Err != nil {
+						return fmt.Errorf("delete topic %s: %w", name, explain(t.Err, t.ErrMessage))
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", t.Topic)
-				}
-				return nil
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name)
+					return err
+				})
 			})
 		},
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // hostSpec turns the config into what the backend's host needs. Replica ids are
-// broker ids.
+// broker ids. The backend's data directory is not made.
 func hostSpec(cfg configs.Config) (host.Spec, error) {
 	dir, err := filepath.Abs(cfg.Node.DataDir)
 	if err != nil {
@@ -42,10 +42,6 @@ func hostSpec(cfg configs.Config) (host.Spec, error) {
 	if err != nil {
 		return host.Spec{}, fmt.Errorf("consensus/peer/tls: %w", err)
 	}
-	data := filepath.Join(dir, "consensus", c.Backend)
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return host.Spec{}, fmt.Errorf("node/data_dir: %w", err)
-	}
 	return host.Spec{
 		Name:   c.Backend,
 		Path:   c.External.Path,
@@ -57,7 +53,7 @@ func hostSpec(cfg configs.Config) (host.Spec, error) {
 			ClusterID: cfg.Cluster.ID,
 			ReplicaID: uint64(cfg.Node.ID),
 			BrokerID:  cfg.Node.ID,
-			DataDir:   data,
+			DataDir:   filepath.Join(dir, "consensus", c.Backend),
 			Peer:      consensus.PeerEndpoint{Listen: c.Peer.Listen, Advertise: c.Peer.Advertise, TLS: peerTLS},
 			Options:   options,
 			Timing:    consensus.Timing{Heartbeat: c.Timing.Heartbeat, ElectionTimeout: c.Timing.ElectionTimeout, LeaderLease: c.Timing.LeaderLease},
