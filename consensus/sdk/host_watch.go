@@ -1,8 +1,10 @@
 package sdk
 
 import (
+	"context"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -11,6 +13,10 @@ import (
 // hostPoll is how often parent and lease are looked at. The descriptor tells
 // first; these are for hosts that give none, and for those that are frozen.
 const hostPoll = 200 * time.Millisecond
+
+// silentShare is the part of the lease after which a host counts as silent.
+// With the default lease that is what the controller grants a broker as well.
+const silentShare = 6
 
 // watchHost returns a channel that yields why the host counts as dead: EOF on
 // the descriptor named by fd, another parent, or a lease that has run out.
@@ -40,16 +46,39 @@ func (s *Server) pollHost(parent int) string {
 			s.lastCall.Store(int64(now.Sub(s.born)))
 		}
 		last = now
-		if s.leaseExpired(now) {
+		if s.silentFor(now, 1) {
 			return "no call came for longer than the lease"
+		}
+		if s.silentFor(now, silentShare) {
+			s.handOver()
 		}
 	}
 	return "the clock has stopped" // a ticker's channel is never closed
 }
 
-func (s *Server) leaseExpired(now time.Time) bool {
+// silentFor tells whether no call came for longer than a part of the lease.
+func (s *Server) silentFor(now time.Time, part time.Duration) bool {
 	s.mu.Lock()
 	lease := s.lease
 	s.mu.Unlock()
-	return lease > 0 && now.Sub(s.born)-time.Duration(s.lastCall.Load()) > lease
+	return lease > 0 && now.Sub(s.born)-time.Duration(s.lastCall.Load()) > lease/part
+}
+
+// handOver gives leaderships to replicas whose hosts may be awake: a host that
+// hangs decides nothing, and nobody else can until its lease is over. It returns
+// at once; there is one such attempt at a time.
+func (s *Server) handOver() {
+	groups, _ := s.openGroups()
+	leads := slices.ContainsFunc(groups, func(g *group) bool {
+		_, _, ok := g.heir()
+		return ok
+	})
+	if !leads || !s.handingOver.CompareAndSwap(false, true) {
+		return
+	}
+	s.log.Warn("the host is silent, leadership is handed over")
+	go func() {
+		defer s.handingOver.Store(false)
+		s.transferAll(context.Background())
+	}()
 }

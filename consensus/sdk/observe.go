@@ -155,15 +155,24 @@ func successor(g consensus.Group) uint64 {
 	return best
 }
 
+// heir returns who can lead g after this replica, if this one leads and the
+// backend can hand over.
+func (g *group) heir() (t consensus.LeadershipTransferer, to uint64, ok bool) {
+	lead, _ := g.log.Leadership()
+	if t, ok = g.log.(consensus.LeadershipTransferer); !ok || lead.Role != consensus.LeaderReady {
+		return nil, consensus.NoLeader, false
+	}
+	to = successor(g.log)
+	return t, to, to != consensus.NoLeader
+}
+
 // transferAll hands over every leadership, as far as the backend can and ctx allows.
 func (s *Server) transferAll(ctx context.Context) {
 	groups, _ := s.openGroups()
 	var wg sync.WaitGroup
 	for _, g := range groups {
-		t, ok := g.log.(consensus.LeadershipTransferer)
-		lead, _ := g.log.Leadership()
-		to := successor(g.log)
-		if !ok || lead.Role != consensus.LeaderReady || to == consensus.NoLeader {
+		t, to, ok := g.heir()
+		if !ok {
 			continue
 		}
 		wg.Go(func() {

@@ -34,6 +34,7 @@ type Server struct {
 	log         *slog.Logger
 	lastCall    atomic.Int64 // nanoseconds since born; of any unary call
 	born        time.Time
+	handingOver atomic.Bool // because the host is silent
 
 	lifecycle sync.Mutex // serializes Start, OpenGroup, CloseGroup, DestroyGroup and shutdown
 	dir       *dataDir   // guarded by lifecycle
