@@ -13,13 +13,9 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	for _, c := range consensustest.Cases() {
-		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
-			t.Parallel() // they mostly wait for elections
-			// Small segments, so that the log has several.
-			consensustest.Run(t, consensustest.Config{New: New, Only: c.Name, Options: []byte(`{"log_segment_bytes": 1048576}`)})
-		})
-	}
+	t.Parallel() // it mostly waits for elections
+	// Small segments, so that the log has several.
+	consensustest.Run(t, consensustest.Config{New: New, Options: []byte(`{"log_segment_bytes": 1048576}`)})
 }
 
 // failing is a log whose writes fail once broken is set.
@@ -40,6 +36,7 @@ func (f failing) StoreLogs(logs []*raft.Log) error {
 // A failed write of the log ends the process with nothing acknowledged, though
 // the library would make the leader a follower and go on.
 func TestFailedWriteIsFatal(t *testing.T) {
+	t.Parallel()
 	b := newBackend()
 	fatal, broken := make(chan error, 64), &atomic.Bool{}
 	b.fatal = func(err error) { fatal <- err }
@@ -87,6 +84,7 @@ func TestFailedWriteIsFatal(t *testing.T) {
 }
 
 func TestOneGroup(t *testing.T) {
+	t.Parallel()
 	b := New()
 	if err := b.Start(t.Context(), consensus.StartConfig{ReplicaID: 1, DataDir: t.TempDir(), Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0"}}); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,8 @@ func selfSigned(t *testing.T) *consensus.PeerTLS {
 }
 
 func TestClusterOverTLS(t *testing.T) {
-	consensustest.Run(t, consensustest.Config{New: New, PeerTLS: selfSigned(t), Only: "D5 a follower"})
+	t.Parallel()
+	consensustest.Run(t, consensustest.Config{New: New, PeerTLS: selfSigned(t), Only: "a follower gets the snapshot"})
 }
 
 func TestPlaintextIsRefusedWhereTLSIsAsked(t *testing.T) {
