@@ -66,7 +66,7 @@ func chaos(t *testing.T, backend string) {
 	told.tell(time.Now(), "all is mended")
 	verifyChaos(t, c, w, group)
 	for _, o := range w.Outages() {
-		told.tell(o.From, fmt.Sprintf("    outage of %v", o.For))
+		told.tell(o.From, fmt.Sprintf("    outage of partition %d for %v", o.Partition, o.For.Round(time.Millisecond)))
 	}
 	t.Logf("seed %d, %d records acknowledged, longest gap %v\n%v", seed, w.Acked(), w.LongestGap(), told)
 }

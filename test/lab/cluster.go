@@ -16,8 +16,10 @@ import (
 type Options struct {
 	Binary  string // the quorate executable
 	Dir     string // everything is below it; must exist
-	Backend string // etcd-raft, hashicorp-raft or solo
-	Nodes   int
+	Backend string // etcd-raft, hashicorp-raft, solo or external
+	// External is the executable of the backend external.
+	External string
+	Nodes    int
 	// Kafka are settings for the kafka section of every node's file.
 	Kafka map[string]any
 	// ClusterTLS runs brokers and plugins over mutual TLS with certificates made

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,13 @@ func (n *Node) writeConfig() error {
 	}
 	brokers, rafts := n.cluster.peers(n.ID)
 	consensus := map[string]any{"backend": n.cluster.Backend}
+	if path := n.cluster.External; path != "" {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("write the config of node %d: %w", n.ID, err)
+		}
+		consensus["external"] = map[string]any{"path": path, "sha256": fmt.Sprintf("%x", sha256.Sum256(content))}
+	}
 	file := map[string]any{
 		"node":      map[string]any{"id": n.ID, "data_dir": n.DataDir()},
 		"listeners": []any{map[string]any{"name": "clients", "bind": n.Client}},

@@ -99,8 +99,17 @@ func (n *Node) Pause() error { return n.cmd.Process.Signal(syscall.SIGSTOP) }
 // Resume lets a paused broker go on.
 func (n *Node) Resume() error { return n.cmd.Process.Signal(syscall.SIGCONT) }
 
-// PluginPID returns the process id of the node's consensus plugin: its child
-// that runs `plugin serve`.
+// isPlugin tells a plugin's command line from a broker's. What an external plugin
+// runs as is its own affair.
+func (c *Cluster) isPlugin(commandLine []byte) bool {
+	if c.External != "" {
+		return !bytes.Contains(commandLine, []byte("serve\x00--config"))
+	}
+	return bytes.Contains(commandLine, []byte("plugin\x00serve"))
+}
+
+// PluginPID returns the process id of the node's consensus plugin, which is its
+// only child.
 func (n *Node) PluginPID() (int, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.PID()))
 	if err != nil {
@@ -113,7 +122,7 @@ func (n *Node) PluginPID() (int, error) {
 		}
 		for _, c := range strings.Fields(string(children)) {
 			cmdline, err := os.ReadFile("/proc/" + c + "/cmdline")
-			if err == nil && bytes.Contains(cmdline, []byte("plugin\x00serve")) {
+			if err == nil && n.cluster.isPlugin(cmdline) {
 				return strconv.Atoi(c)
 			}
 		}
@@ -155,7 +164,7 @@ func (c *Cluster) Plugins() ([]int, error) {
 	var pids []int
 	for _, name := range commands {
 		command, err := os.ReadFile(name)
-		if err != nil || !bytes.Contains(command, []byte("plugin\x00serve")) {
+		if err != nil || !c.isPlugin(command) {
 			continue // ended meanwhile, or another program
 		}
 		dir, err := os.Readlink(filepath.Join(filepath.Dir(name), "cwd"))

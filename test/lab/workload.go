@@ -22,19 +22,22 @@ type Workload struct {
 
 	mu       sync.Mutex // of all below; never held while producing
 	acked    []map[RecordID]int64
-	last     time.Time // of the last acknowledgement
+	last     []time.Time // of each partition's last acknowledgement
 	longest  time.Duration
 	outages  []Outage
+	stopped  bool // nothing more is to be acknowledged
 	failures []error
 
 	stop func()
 	done sync.WaitGroup
 }
 
-// Outage is a time without an acknowledgement of any producer's record.
+// Outage is a time without an acknowledgement of any producer's record in a
+// partition.
 type Outage struct {
-	From time.Time
-	For  time.Duration
+	Partition int32
+	From      time.Time
+	For       time.Duration
 }
 
 // shortestOutage is what Outages tells of.
@@ -58,9 +61,9 @@ func ParseRecordID(value []byte) (id RecordID, err error) {
 // partitions of topic, which must exist, and over as many producers.
 func StartWorkload(ctx context.Context, bootstrap []string, topic string, partitions int32, rate, producers int) (*Workload, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Workload{topic: topic, partitions: partitions, last: time.Now(), stop: cancel}
+	w := &Workload{topic: topic, partitions: partitions, stop: cancel}
 	for range partitions {
-		w.acked = append(w.acked, map[RecordID]int64{})
+		w.acked, w.last = append(w.acked, map[RecordID]int64{}), append(w.last, time.Now())
 	}
 	for range producers {
 		client, err := kgo.NewClient(
@@ -111,11 +114,12 @@ func (w *Workload) acknowledged(id RecordID) func(*kgo.Record, error) {
 		}
 		w.acked[r.Partition][id] = r.Offset
 		now := time.Now()
-		gap := now.Sub(w.last)
+		last := w.last[r.Partition]
+		gap := now.Sub(last)
 		if gap >= shortestOutage {
-			w.outages = append(w.outages, Outage{w.last, gap})
+			w.outages = append(w.outages, Outage{r.Partition, last, gap})
 		}
-		w.longest, w.last = max(w.longest, gap), now
+		w.longest, w.last[r.Partition] = max(w.longest, gap), now
 	}
 }
 
@@ -130,11 +134,17 @@ func (w *Workload) Acked() int {
 	return n
 }
 
-// LongestGap is the longest time between two acknowledgements so far.
+// LongestGap is the longest time between two acknowledgements in a partition so far.
 func (w *Workload) LongestGap() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(w.longest, time.Since(w.last))
+	longest := w.longest
+	for _, last := range w.last {
+		if !w.stopped {
+			longest = max(longest, time.Since(last))
+		}
+	}
+	return longest
 }
 
 // Outages returns the outages that are over and took a second or more.
@@ -166,6 +176,7 @@ func (w *Workload) Stop(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.stopped = true
 	return errors.Join(append(errs, w.failures...)...)
 }
 
