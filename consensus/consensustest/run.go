@@ -1,16 +1,11 @@
 package consensustest
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/consensustest/kit"
 )
 
 // Config says what Run is to judge.
@@ -33,122 +28,41 @@ type Config struct {
 	Kill func(consensus.Backend)
 	// Only, if not empty, runs only the cases that have it in their name.
 	Only string
+	// Level is how far the kit goes, 1 to 4; see package kit. 2 if 0.
+	Level int
+	// Full asks for the long form of every case. The short one is for unit tests.
+	Full bool
+	// Seed decides what is random.
+	Seed uint64
 }
-
-// T is what a case needs of the test that runs it: a *testing.T, or whatever
-// another front of the kit puts in its place.
-type T interface {
-	Helper()
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Failed() bool
-	TempDir() string
-	Cleanup(func())
-	Context() context.Context
-}
-
-// Case is one experiment. What it finds wrong it reports under the name of the
-// rule that is broken; Rules are those it can find.
-type Case struct {
-	Name  string
-	Nodes int
-	Rules []string
-	run   func(*lab)
-}
-
-// Cases returns every case, in the order in which they run.
-func Cases() []Case { return slices.Concat(singleCases, snapshotCases, clusterCases) }
 
 // Run judges the backend that cfg.New makes, in this process, over real sockets
 // on 127.0.0.1 and real directories. Every case is a subtest.
 func Run(t *testing.T, cfg Config) {
-	cfg = withDefaults(cfg)
-	verdict := newVerdict()
-	for _, c := range Cases() {
-		if c.Nodes > cfg.Nodes || !strings.Contains(c.Name, cfg.Only) {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) { RunCase(t, cfg, c, verdict) })
-	}
-	t.Logf("%s on %d nodes\n%s", cfg.Name, cfg.Nodes, verdict)
-}
-
-// RunCase runs one case and enters its result into v.
-func RunCase(t T, cfg Config, c Case, v *Verdict) {
-	l := newLab(t, withDefaults(cfg), c.Nodes)
-	defer func() {
-		l.stopAll()
-		l.checks.finish()
-		v.enter(c, l.checks.brokenRules(), t.Failed())
-	}()
-	c.run(l)
-}
-
-func withDefaults(cfg Config) Config {
+	front := kit.InProcess{New: cfg.New, KillBackend: cfg.Kill}
 	d := cfg.New().Describe()
-	if cfg.Name == "" {
-		cfg.Name = d.Backend
+	o := kit.Options{
+		Level: cfg.Level, Quick: !cfg.Full, Seed: cfg.Seed, Only: cfg.Only, Nodes: cfg.Nodes, Backend: cfg.Options,
+		Timing: cfg.Timing, PeerTLS: cfg.PeerTLS, Dir: t.TempDir(),
 	}
-	if cfg.Nodes == 0 {
-		cfg.Nodes = int(min(d.Limits.MaxMembers, 3))
+	if o.Level == 0 {
+		o.Level = 2
 	}
-	if cfg.Timing == (consensus.Timing{}) {
-		cfg.Timing = consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond}
+	report := kit.NewReport(front, o, d)
+	if cfg.Name != "" {
+		report.Backend = cfg.Name
 	}
-	if cfg.Kill == nil {
-		cfg.Kill = stopAtOnce
+	for _, c := range kit.Selected(o) {
+		t.Run(c.String(), func(t *testing.T) {
+			r := kit.RunCase(t.Context(), front, o, c, d)
+			report.Add(r)
+			if r.Skipped != "" {
+				t.Skip(r.Skipped)
+			}
+			for _, f := range r.Findings {
+				t.Errorf("%s: %s", f.Rule, f.What)
+			}
+		})
 	}
-	return cfg
-}
-
-func stopAtOnce(b consensus.Backend) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = b.Stop(ctx) // what it says of its abrupt end does not matter
-}
-
-// Verdict is the result per rule.
-type Verdict struct {
-	passed, failed map[string][]string // rule to cases
-}
-
-func newVerdict() *Verdict {
-	return &Verdict{passed: map[string][]string{}, failed: map[string][]string{}}
-}
-
-// enter notes a case that broke the rules in broken. A case that failed
-// without naming one has failed all of its own.
-func (v *Verdict) enter(c Case, broken []string, failed bool) {
-	if failed && len(broken) == 0 {
-		broken = c.Rules
-	}
-	for _, r := range broken {
-		v.failed[r] = append(v.failed[r], c.Name)
-	}
-	for _, r := range c.Rules {
-		if !slices.Contains(broken, r) {
-			v.passed[r] = append(v.passed[r], c.Name)
-		}
-	}
-}
-
-// String is a table of rules, one a line.
-func (v *Verdict) String() string {
-	rules := map[string]bool{}
-	for r := range v.passed {
-		rules[r] = true
-	}
-	for r := range v.failed {
-		rules[r] = true
-	}
-	var b strings.Builder
-	for _, r := range slices.Sorted(maps.Keys(rules)) {
-		if cases := v.failed[r]; len(cases) > 0 {
-			fmt.Fprintf(&b, "%-3s FAILED in %s\n", r, strings.Join(cases, ", "))
-		} else {
-			fmt.Fprintf(&b, "%-3s ok, %d cases\n", r, len(v.passed[r]))
-		}
-	}
-	return b.String()
+	t.Logf("%s\n%s", report.Backend, report.Text())
 }

@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-plugin"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensuspb"
 	"github.com/quorate/quorate/consensus/internal/wire"
+	"github.com/quorate/quorate/consensus/sdk"
 )
 
 // Bare is a backend's process that nobody supervises: it is started once, never
@@ -166,4 +170,16 @@ func (b *Bare) Health() consensus.Health {
 	default:
 	}
 	return h
+}
+
+// Greeting is the environment by which a plugin knows that a host started it,
+// for who wants to see what it prints. It makes its socket in socketDir, and
+// takes the host for dead when its descriptor 3 reaches EOF.
+func Greeting(socketDir string) []string {
+	return []string{
+		sdk.CookieKey + "=" + sdk.CookieValue,
+		"PLUGIN_PROTOCOL_VERSIONS=" + strconv.Itoa(sdk.ProtocolVersion),
+		plugin.EnvUnixSocketDir + "=" + socketDir,
+		sdk.HostFDKey + "=" + hostFD,
+	}
 }

@@ -1,0 +1,209 @@
+package kit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// Options says how strict the kit is, and how the backend is configured.
+type Options struct {
+	// Level is how far the kit goes: 1 a single replica, 2 three of them and
+	// crashes, 3 partitions, pauses and linearizability, 4 all of it for long.
+	Level int
+	// Quick asks for the short form of every case.
+	Quick bool
+	// Seed decides what is random. A case with the same seed makes the same choices.
+	Seed uint64
+	// Only, if not empty, is what a case must have in its name.
+	Only string
+	// Nodes bounds the clusters that are formed; 0 = what the backend takes.
+	Nodes int
+	// Backend is passed to the backend as its options.
+	Backend json.RawMessage
+	// Timing is passed to the backend; 20 ms and 200 ms if zero.
+	Timing consensus.Timing
+	// PeerTLS is the identity of every replica, if not nil; for 127.0.0.1.
+	PeerTLS *consensus.PeerTLS
+	// Dir is where replicas keep their data; the system's temporary directory if empty.
+	Dir string
+	// Log gets what the kit does; nil: nothing.
+	Log *slog.Logger
+}
+
+func (o Options) complete() Options {
+	if o.Timing == (consensus.Timing{}) {
+		o.Timing = consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond}
+	}
+	o.Level = min(max(o.Level, 1), 4)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// Case is one experiment. What it finds wrong it reports under the name of the
+// rule that is broken; Rules are those it judges.
+type Case struct {
+	Number  int // in the design's list of cases
+	Name    string
+	Level   int // the lowest level that it belongs to
+	Nodes   int
+	Rules   []string
+	Process bool // it needs replicas that are processes
+	Links   bool // it needs proxies between replicas
+	Needs   consensus.Capability
+	run     func(*lab)
+}
+
+// String is the case's number and name, as Options.Only looks at it.
+func (c Case) String() string { return fmt.Sprintf("%02d %s", c.Number, c.Name) }
+
+// Cases returns every case, in the order in which they run.
+func Cases() []Case {
+	all := slices.Concat(lifecycleCases, proposalCases, deliveryCases, durabilityCases, snapshotCases, clusterCases, partitionCases, membershipCases, longCases)
+	slices.SortStableFunc(all, func(a, b Case) int { return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.Number, b.Number)) })
+	return all
+}
+
+// Result is what one case found.
+type Result struct {
+	Case     Case
+	Findings []Finding
+	Skipped  string // why it was not run, if it was not
+	Duration time.Duration
+	Figures  map[string]float64
+}
+
+// Failed tells whether the case found a rule broken.
+func (r Result) Failed() bool { return len(r.Findings) > 0 }
+
+// skip says why c cannot be run, or "".
+func skip(front Front, o Options, c Case, d consensus.Description) string {
+	_, processes := front.(commander)
+	switch {
+	case c.Process && !processes:
+		return "it needs processes"
+	case c.Nodes > int(d.Limits.MaxMembers) || o.Nodes > 0 && c.Nodes > o.Nodes:
+		return fmt.Sprintf("it needs %d replicas", c.Nodes)
+	case c.Needs != 0 && !slices.Contains(d.Capabilities, c.Needs):
+		return "the backend does not claim the capability"
+	default:
+		return ""
+	}
+}
+
+// RunCase runs one case against the backend behind front, which describes
+// itself as d.
+func RunCase(ctx context.Context, front Front, o Options, c Case, d consensus.Description) (result Result) {
+	o = o.complete()
+	result = Result{Case: c, Figures: map[string]float64{}}
+	if result.Skipped = skip(front, o, c, d); result.Skipped != "" {
+		return result
+	}
+	var mu sync.Mutex
+	report := func(f Finding) {
+		o.Log.Error("a rule is broken", "case", c.String(), "rule", f.Rule, "what", f.What)
+		mu.Lock()
+		defer mu.Unlock()
+		result.Findings = append(result.Findings, f)
+	}
+	started := time.Now()
+	defer func() { result.Duration = time.Since(started) }()
+	dir, err := os.MkdirTemp(o.Dir, "quorate-kit-")
+	if err != nil {
+		report(Finding{Rule: "kit", What: err.Error()})
+		return result
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is the system's to clean up
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &lab{
+		ctx: ctx, front: front, opts: o, described: d, log: o.Log, dir: dir, clusterID: fmt.Sprintf("kit-%016x", rand.Uint64()),
+		random: rand.New(rand.NewPCG(o.Seed, seedOf(c))), checks: newChecks(report), sequences: newSequencer(),
+		tuning: consensus.GroupTuning{RetainEntries: 4}, figures: result.Figures,
+	}
+	l.runCase(c, cancel)
+	return result
+}
+
+// seedOf makes the random choices of one case independent of the others'.
+func seedOf(c Case) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(c.Name)) // a hash does not fail
+	return h.Sum64()
+}
+
+// runCase runs the case, ends what it has left running and judges the whole.
+func (l *lab) runCase(c Case, cancel func()) {
+	func() {
+		defer l.recovered()
+		if c.Links {
+			_, processes := l.front.(commander)
+			l.links = newNetwork(processes && runtime.GOOS == "linux", l.pids)
+		}
+		l.addNodes(c.Nodes)
+		c.run(l)
+	}()
+	if l.links != nil {
+		l.links.heal()
+	}
+	l.stopAll()
+	cancel()
+	l.background.Wait()
+	if l.links != nil {
+		l.links.close()
+	}
+	l.checks.finish()
+}
+
+// recovered makes a finding of a panic that is not giveUp's.
+func (l *lab) recovered() {
+	switch p := recover().(type) {
+	case nil, abandoned:
+	default:
+		l.checks.breaks("kit", "panic: %v\n%s", p, debug.Stack())
+	}
+}
+
+func (l *lab) pids() map[uint64]int {
+	pids := map[uint64]int{}
+	for _, n := range l.nodes {
+		if p := n.process(); p != nil {
+			pids[n.id] = p.PID()
+		}
+	}
+	return pids
+}
+
+// Run runs every case of the level that o asks for, and tells done about each.
+// The error is about the backend as a whole: it does not even describe itself.
+func Run(ctx context.Context, front Front, o Options, done func(Result)) (*Report, error) {
+	o = o.complete()
+	d, err := front.Describe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describe the backend: %w", err)
+	}
+	report := NewReport(front, o, d)
+	for _, c := range Selected(o) {
+		if ctx.Err() != nil {
+			return report, errors.Join(errors.New("interrupted"), ctx.Err())
+		}
+		r := RunCase(ctx, front, o, c, d)
+		report.Add(r)
+		done(r)
+	}
+	report.Finished = time.Now()
+	return report, nil
+}

@@ -1,0 +1,3 @@
+package kit
+
+var membershipCases = []Case{}

@@ -1,0 +1,253 @@
+package kit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// patience is how long the kit waits for what must happen at some time. Nothing
+// is judged by the clock but what hangs.
+const patience = 30 * time.Second
+
+// lab is the cluster that one case works with.
+type lab struct {
+	ctx        context.Context
+	front      Front
+	opts       Options
+	described  consensus.Description
+	log        *slog.Logger
+	dir        string
+	clusterID  string
+	random     *rand.Rand // of the case's own goroutine
+	checks     *checks
+	sequences  *sequencer
+	background sync.WaitGroup
+	serials    atomic.Int64
+
+	nodes   []*node
+	tuning  consensus.GroupTuning
+	links   *network      // nil: no proxies
+	lease   time.Duration // of the hosts; 0 = for ever
+	extra   []consensus.GroupID
+	figures map[string]float64
+	mu      sync.Mutex
+}
+
+// abandoned is what giveUp panics with.
+type abandoned struct{}
+
+// giveUp reports that rule does not hold and ends the case. Only the case's own
+// goroutine calls it.
+func (l *lab) giveUp(rule, format string, args ...any) {
+	if l.ctx.Err() == nil {
+		l.checks.breaks(rule, format, args...)
+	}
+	panic(abandoned{})
+}
+
+// failed ends the case because of the machine that the kit runs on.
+func (l *lab) must(err error) {
+	if err != nil {
+		l.giveUp("kit", "%v", err)
+	}
+}
+
+// addNodes makes room for more replicas.
+func (l *lab) addNodes(count int) {
+	for range count {
+		id := uint64(len(l.nodes) + 1)
+		n := &node{l: l, id: id, dir: filepath.Join(l.dir, fmt.Sprintf("replica-%d", id)), listen: freePort(l.must), state: newMachine(), moved: make(chan struct{})}
+		l.must(os.MkdirAll(n.dir, 0o700))
+		l.nodes = append(l.nodes, n)
+	}
+	if l.links != nil {
+		l.must(l.links.connect(l.nodes))
+	}
+}
+
+// freePort finds a port below those that the system gives to those who dial.
+func freePort(must func(error)) string {
+	for range 200 {
+		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
+		if lis, err := net.Listen("tcp", address); err == nil {
+			must(lis.Close())
+			return address
+		}
+	}
+	must(fmt.Errorf("no port of 127.0.0.1 is free"))
+	return ""
+}
+
+// advertised is where n's peers dial it.
+func (l *lab) advertised(n *node) string {
+	if l.links != nil {
+		return l.links.address(n, n)
+	}
+	return n.listen
+}
+
+// groups are the groups that n opens; each of the same members.
+func (l *lab) groups(n *node, mode consensus.OpenMode) []consensus.GroupSpec {
+	spec := consensus.GroupSpec{ID: consensus.Metadata, Name: "metadata", Mode: mode, Tuning: l.tuning}
+	for _, m := range l.nodes {
+		address := m.listen
+		if l.links != nil {
+			address = l.links.address(n, m)
+		}
+		spec.Members = append(spec.Members, consensus.Member{ReplicaID: m.id, BrokerID: int32(m.id), Address: address, Role: consensus.Voter})
+	}
+	specs := []consensus.GroupSpec{spec}
+	for _, id := range l.extra {
+		spec.ID, spec.Name = id, fmt.Sprintf("group-%d", id)
+		specs = append(specs, spec)
+	}
+	return specs
+}
+
+// startAll starts all replicas at once.
+func (l *lab) startAll(mode consensus.OpenMode) {
+	var starting sync.WaitGroup
+	errs := make([]error, len(l.nodes))
+	for i, n := range l.nodes {
+		starting.Go(func() { errs[i] = n.tryStart(mode) })
+	}
+	starting.Wait()
+	for i, err := range errs {
+		if err != nil {
+			l.giveUp("L2", "replica %d does not start: %v", i+1, err)
+		}
+	}
+}
+
+func (l *lab) stopAll() {
+	var stopping sync.WaitGroup
+	for _, n := range l.nodes {
+		stopping.Go(n.shutDown)
+	}
+	stopping.Wait()
+}
+
+// killAll kills all replicas at the same time.
+func (l *lab) killAll() {
+	var dying sync.WaitGroup
+	for _, n := range l.nodes {
+		dying.Go(n.kill)
+	}
+	dying.Wait()
+}
+
+// scale is how often something is done: in the quick form, in the full one, and
+// at level 4.
+func (l *lab) scale(quick, full, long int) int {
+	switch {
+	case l.opts.Level >= 4:
+		return long
+	case l.opts.Quick:
+		return quick
+	default:
+		return full
+	}
+}
+
+// eventually waits for done, and ends the case if it waits in vain.
+func (l *lab) eventually(rule, what string, done func() bool) {
+	if !l.within(patience, done) {
+		l.giveUp(rule, "in vain for %s: %s%s", patience, what, l.status())
+	}
+}
+
+// within waits up to d for done.
+func (l *lab) within(d time.Duration, done func() bool) bool {
+	deadline := time.NewTimer(d)
+	defer deadline.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !done() {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			return done()
+		case <-l.ctx.Done():
+			panic(abandoned{})
+		}
+	}
+	return true
+}
+
+// pause lets time pass, for what is told by time only.
+func (l *lab) pause(d time.Duration) { l.within(d, func() bool { return false }) }
+
+// status is what every replica says of itself, for reports.
+func (l *lab) status() string {
+	var b bytes.Buffer
+	for _, n := range l.nodes {
+		if c := n.client(); c != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			s, err := c.Status(ctx, consensus.Metadata)
+			cancel()
+			fmt.Fprintf(&b, "; replica %d: applied %d, %s in term %d of %d, log %d to %d, commit %d, %v", n.id, n.applied(),
+				s.Leadership.Role, s.Leadership.Term, s.Leadership.Leader, s.FirstIndex, s.LastIndex, s.CommitIndex, err)
+		}
+	}
+	return b.String()
+}
+
+// ready returns the node that leads in the highest term, is ready, and has
+// applied its ready index.
+func (l *lab) ready() (*node, consensus.Leadership) {
+	var leader *node
+	var at consensus.Leadership
+	for _, n := range l.nodes {
+		if s := n.leadership(); s.Role == consensus.LeaderReady && n.applied() >= s.ReadyIndex && (leader == nil || s.Term > at.Term) {
+			leader, at = n, s
+		}
+	}
+	return leader, at
+}
+
+// leader waits for a leader that is ready.
+func (l *lab) leader() (leader *node, at consensus.Leadership) {
+	l.eventually("T4", "a leader that is ready", func() bool {
+		leader, at = l.ready()
+		return leader != nil
+	})
+	return leader, at
+}
+
+func (l *lab) others(not ...*node) []*node {
+	var others []*node
+next:
+	for _, n := range l.nodes {
+		for _, x := range not {
+			if n == x {
+				continue next
+			}
+		}
+		others = append(others, n)
+	}
+	return others
+}
+
+// command makes one that there has not been yet.
+func (l *lab) command() string { return fmt.Sprintf("add %07d", l.serials.Add(1)) }
+
+// figure notes a number for the performance card.
+func (l *lab) figure(name string, value float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.figures[name] = value
+}
+
+func newReader(data []byte) io.Reader { return bytes.NewReader(data) }

@@ -1,0 +1,106 @@
+package kit
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quorate/quorate/consensus"
+)
+
+// Report is what the kit found out about one backend.
+type Report struct {
+	Backend  string
+	Version  string
+	Contract string
+	Front    string
+	SHA256   string // of the executable, if the caller knows it
+	Level    int
+	Quick    bool
+	Seed     uint64
+	Partial  bool // not every case of the level was asked for
+	Started  time.Time
+	Finished time.Time
+	Results  []Result
+}
+
+// NewReport returns a report without results.
+func NewReport(front Front, o Options, d consensus.Description) *Report {
+	return &Report{
+		Backend: d.Backend, Version: d.Version, Contract: fmt.Sprintf("1.%d", d.ContractMinor), Front: front.Name(),
+		Level: o.Level, Quick: o.Quick, Seed: o.Seed, Partial: o.Only != "" || o.Nodes > 0 && o.Nodes < 3, Started: time.Now(),
+	}
+}
+
+// Selected returns the cases that o asks for.
+func Selected(o Options) []Case {
+	var out []Case
+	for _, c := range Cases() {
+		if c.Level <= o.Level && strings.Contains(c.String(), o.Only) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Add adds the result of one case.
+func (r *Report) Add(one Result) { r.Results = append(r.Results, one) }
+
+// Passed tells whether every case that was run found nothing, and at least one was.
+func (r *Report) Passed() bool {
+	ran := 0
+	for _, one := range r.Results {
+		if one.Failed() {
+			return false
+		}
+		if one.Skipped == "" {
+			ran++
+		}
+	}
+	return ran > 0
+}
+
+// RuleResult is what became of one rule.
+type RuleResult struct {
+	Rule   string   `json:"rule"`
+	Judged int      `json:"judged"` // by so many cases
+	Broken []string `json:"broken_in,omitempty"`
+}
+
+// Rules returns the rules that were judged, in order.
+func (r *Report) Rules() []RuleResult {
+	byRule := map[string]*RuleResult{}
+	get := func(rule string) *RuleResult {
+		if byRule[rule] == nil {
+			byRule[rule] = &RuleResult{Rule: rule}
+		}
+		return byRule[rule]
+	}
+	for _, one := range r.Results {
+		if one.Skipped != "" {
+			continue
+		}
+		for _, rule := range one.Case.Rules {
+			get(rule).Judged++
+		}
+		for _, rule := range one.BrokenRules() {
+			get(rule).Broken = append(get(rule).Broken, one.Case.String())
+		}
+	}
+	var out []RuleResult
+	for _, rule := range slices.Sorted(maps.Keys(byRule)) {
+		out = append(out, *byRule[rule])
+	}
+	return out
+}
+
+// BrokenRules returns the rules that the case found broken, each once.
+func (r Result) BrokenRules() []string {
+	broken := map[string]bool{}
+	for _, f := range r.Findings {
+		broken[f.Rule] = true
+	}
+	return slices.Sorted(maps.Keys(broken))
+}
