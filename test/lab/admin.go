@@ -13,6 +13,7 @@ import (
 func Client(bootstrap ...string) (*kgo.Client, error) {
 	return kgo.NewClient(
 		kgo.SeedBrokers(bootstrap...),
+		kgo.AlwaysRetryEOF(), // a killed broker may hang up on the first request
 		kgo.MetadataMinAge(10*time.Millisecond),
 		kgo.RetryTimeout(20*time.Second),
 	)

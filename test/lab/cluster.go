@@ -36,6 +36,7 @@ type Cluster struct {
 	nodes   map[int]*Node
 	certs   *certificates
 	network network // nil without proxies
+	ports   *ports
 }
 
 // New writes the nodes' config files and reserves their ports. Nothing is started.
@@ -44,17 +45,18 @@ func New(opts Options) (*Cluster, error) {
 		return nil, fmt.Errorf("no quorate binary: %w (build it with: make build)", err)
 	}
 	c := &Cluster{Options: opts, nodes: make(map[int]*Node, opts.Nodes)}
-	ports, err := freePorts(4 * opts.Nodes)
+	ports, err := reservePorts(4 * opts.Nodes)
 	if err != nil {
 		return nil, err
 	}
+	c.ports = ports
 	if opts.ClusterTLS {
 		if c.certs, err = newCertificates(filepath.Join(opts.Dir, "tls"), opts.Nodes); err != nil {
 			return nil, err
 		}
 	}
 	for i := range opts.Nodes {
-		p := ports[4*i:]
+		p := ports.numbers[4*i:]
 		id := i + 1
 		c.nodes[id] = &Node{
 			ID:      id,
@@ -123,7 +125,7 @@ func (c *Cluster) Close() error {
 			errs = append(errs, n.Kill())
 		}
 	}
-	return errors.Join(append(errs, c.network.close())...)
+	return errors.Join(append(errs, c.network.close(), c.ports.release())...)
 }
 
 // Logs returns the last lines of every node's log, for the report of a failure.

@@ -3,7 +3,6 @@ package lab
 import (
 	"crypto/sha256"
 	"fmt"
-	"net"
 	"os"
 
 	"go.yaml.in/yaml/v3"
@@ -48,22 +47,3 @@ func (n *Node) writeConfig() error {
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// freePorts returns ports that nobody listens on. They are held together while
-// they are chosen, so that they differ.
-func freePorts(count int) ([]int, error) {
-	var ports []int
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() //nolint:gocritic // all at the end, on purpose
-		addr, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, fmt.Errorf("find a free port: got %v", l.Addr())
-		}
-		ports = append(ports, addr.Port)
-	}
-	return ports, nil
-}

@@ -35,6 +35,7 @@ func StartConsumers(ctx context.Context, bootstrap []string, group, topic string
 	for range members {
 		client, err := kgo.NewClient(
 			kgo.SeedBrokers(bootstrap...),
+			kgo.AlwaysRetryEOF(), // a killed broker may hang up on the first request
 			kgo.ConsumerGroup(group),
 			kgo.ConsumeTopics(topic),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

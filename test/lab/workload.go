@@ -68,6 +68,7 @@ func StartWorkload(ctx context.Context, bootstrap []string, topic string, partit
 	for range producers {
 		client, err := kgo.NewClient(
 			kgo.SeedBrokers(bootstrap...),
+			kgo.AlwaysRetryEOF(), // a killed broker may hang up on the first request
 			kgo.DefaultProduceTopic(topic),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -230,6 +231,7 @@ func (w *Workload) verifyPartition(p int32, records []*kgo.Record) error {
 func ReadPartition(ctx context.Context, bootstrap []string, topic string, partition int32) ([]*kgo.Record, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(bootstrap...),
+		kgo.AlwaysRetryEOF(), // a killed broker may hang up on the first request
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}),
 		kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.MetadataMinAge(50*time.Millisecond),
