@@ -45,14 +45,12 @@ func servePlugin(name string) {
 func backendNames() []string { return slices.Sorted(maps.Keys(backends)) }
 
 func newPlugin() *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "Consensus plugins"}
-	cmd.AddCommand(&cobra.Command{
+	return parent(&cobra.Command{Use: "plugin", Short: "Consensus plugins: the built-in ones, and your own"}, newPluginInfo(), newPluginList(), newPluginVerify(), &cobra.Command{
 		Use:       "serve NAME",
 		Short:     "Run a built-in consensus backend; the broker does this, not people",
-		Args:      cobra.ExactArgs(1),
+		Args:      arguments(1, 1),
 		ValidArgs: backendNames(),
 		Hidden:    true,
 		Run:       func(_ *cobra.Command, args []string) { servePlugin(args[0]) },
 	})
-	return cmd
 }
