@@ -122,6 +122,16 @@ const (
 	WitnessMember
 )
 
+var memberRoleNames = [...]string{"none", "voter", "learner", "witness"}
+
+// String returns the role in lower case, as it is printed.
+func (r MemberRole) String() string {
+	if r < 0 || int(r) >= len(memberRoleNames) {
+		return "unknown"
+	}
+	return memberRoleNames[r]
+}
+
 // Member is one replica of a group.
 type Member struct {
 	ReplicaID uint64 // never reused, not even after the loss of a disk (rule M1)
@@ -185,6 +195,19 @@ const (
 	CapWitness
 	CapGroupQuiesce
 )
+
+var capabilityNames = [...]string{
+	"none", "multi-group", "learners", "joint-consensus", "leader-transfer", "follower-read-index", "pre-vote",
+	"check-quorum", "append-notify", "tls-reload", "witness", "group-quiesce",
+}
+
+// String returns the capability's name in lower case.
+func (c Capability) String() string {
+	if c < 0 || int(c) >= len(capabilityNames) {
+		return "unknown"
+	}
+	return capabilityNames[c]
+}
 
 // Limits are a backend's own bounds. Proposals beyond them are rejected, never queued.
 type Limits struct {

@@ -87,7 +87,8 @@ func (b *Broker) buildServers() (err error) {
 		}
 	}
 	if b.cfg.Admin.Bind != "" {
-		b.admin, err = admin.New(b.cfg.Admin, b.registry, b.checks(), b.log)
+		b.admin, err = admin.New(b.cfg.Admin, b.registry, b.checks(), b.log,
+			admin.WithConsensus(b.cfg.BrokerID, b.consensus, func() uint64 { return b.images.Current().Index }))
 	}
 	return err
 }
@@ -180,7 +181,7 @@ func (b *Broker) brokerEpoch() int64 {
 
 // checks are what /readyz asks.
 func (b *Broker) checks() []admin.Check {
-	return []admin.Check{{Name: "registered", Func: b.registered}, {Name: "metadata", Func: b.led}}
+	return []admin.Check{{Name: "registered", Func: b.registered}, {Name: "metadata", Func: b.led}, {Name: "consensus", Func: b.stable}}
 }
 
 // registered tells whether the controller has let this broker in.
@@ -195,6 +196,14 @@ func (b *Broker) registered(context.Context) error {
 func (b *Broker) led(context.Context) error {
 	if _, ok := b.leader(); !ok {
 		return errors.New("the metadata log has no leader that this node knows of")
+	}
+	return nil
+}
+
+// stable tells whether the consensus plugin stays up.
+func (b *Broker) stable(context.Context) error {
+	if h := b.consensus.Health(); h.CrashLoop {
+		return fmt.Errorf("the consensus plugin crashes again and again; the last time: %s", h.LastExit)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/quorate/quorate/consensus"
 )
 
 // Check is one condition of readiness. Func returns why it does not hold, or nil; it
@@ -56,14 +58,30 @@ type Server struct {
 	socket net.Listener
 }
 
+// Option adds to what a server serves.
+type Option func(*http.ServeMux, *slog.Logger)
+
+// WithConsensus serves the state of a node's metadata log, and changes of its
+// membership and leadership, below /consensus. applied is the index that the node
+// has applied.
+func WithConsensus(node int32, client consensus.Client, applied func() uint64) Option {
+	return func(mux *http.ServeMux, log *slog.Logger) {
+		(&consensusAPI{node: node, client: client, applied: applied, log: log}).register(mux)
+	}
+}
+
 // New returns a server for the metrics of g and the checks. It starts nothing.
-func New(cfg Config, g prometheus.Gatherer, checks []Check, log *slog.Logger) (*Server, error) {
+func New(cfg Config, g prometheus.Gatherer, checks []Check, log *slog.Logger, opts ...Option) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	log = log.With("component", "admin")
+	mux := routes(cfg, g, checks)
+	for _, add := range opts {
+		add(mux, log)
+	}
 	return &Server{cfg: cfg, log: log, http: &http.Server{
-		Handler:           routes(cfg, g, checks),
+		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      2 * time.Minute, // a CPU profile takes its time
@@ -73,7 +91,7 @@ func New(cfg Config, g prometheus.Gatherer, checks []Check, log *slog.Logger) (*
 	}}, nil
 }
 
-func routes(cfg Config, g prometheus.Gatherer, checks []Check) http.Handler {
+func routes(cfg Config, g prometheus.Gatherer, checks []Check) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
