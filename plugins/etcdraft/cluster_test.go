@@ -39,19 +39,29 @@ type cluster struct {
 	listen   []string
 	joined   []bool // later, by a change of membership
 	tls      func(replica uint64) *consensus.PeerTLS
+	address  func(replica int, listen string) string
 }
 
 // newCluster binds n replicas. address, if given, tells where the others dial a
 // replica that listens at an address.
 func newCluster(t *testing.T, n int, options string, address func(replica int, listen string) string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, options: options, backends: make([]*Backend, n), groups: make([]consensus.Group, n), listen: make([]string, n), joined: make([]bool, n)}
+	return newBoundCluster(t, n, nil, func(c *cluster) { c.options = options }, func(c *cluster) { c.address = address })
+}
+
+// newBoundCluster is newCluster with certificates, if tls is not nil.
+func newBoundCluster(t *testing.T, n int, tls func(replica uint64) *consensus.PeerTLS, more ...func(*cluster)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, tls: tls, backends: make([]*Backend, n), groups: make([]consensus.Group, n), listen: make([]string, n), joined: make([]bool, n)}
+	for _, f := range more {
+		f(c)
+	}
 	for i := range n {
 		c.dirs = append(c.dirs, t.TempDir())
 		c.bind(i)
 		where := c.listen[i]
-		if address != nil {
-			where = address(i, where)
+		if c.address != nil {
+			where = c.address(i, where)
 		}
 		c.members = append(c.members, consensus.Member{ReplicaID: uint64(i + 1), Address: where, Role: consensus.Voter})
 	}

@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -70,6 +72,10 @@ func (i *identity) issue(names ...string) *consensus.PeerTLS {
 }
 
 func TestPeersVerifyEachOther(t *testing.T) {
+	bound := func(settings *consensus.PeerTLS) *consensus.PeerTLS {
+		settings.AllowedSANs = []string{"brokers"}
+		return settings
+	}
 	ours, theirs := newIdentity(t), newIdentity(t)
 	tests := []struct {
 		name         string
@@ -80,6 +86,11 @@ func TestPeersVerifyEachOther(t *testing.T) {
 		{"named for this replica", ours.issue("replica-1.test"), ours.issue("replica-2.test"), true},
 		{"named for another replica", ours.issue("replica-1.test"), ours.issue("replica-3.test"), false},
 		{"answers in another's name", ours.issue("replica-3.test"), ours.issue("replica-2.test"), false},
+		{"bound, and both are who they say", bound(ours.issue("replica-1.test", "brokers")), bound(ours.issue("REPLICA-2.test", "brokers")), true},
+		{"bound, a peer without a replica's name", bound(ours.issue("replica-1.test", "brokers")), ours.issue("brokers"), false},
+		{"bound, a server without a replica's name", ours.issue("brokers"), bound(ours.issue("replica-2.test", "brokers")), false},
+		{"bound, a peer of another cluster", bound(ours.issue("replica-1.test", "brokers")), ours.issue("replica-2.other", "brokers"), false},
+		{"bound, a peer without an allowed name", bound(ours.issue("replica-1.test", "brokers")), ours.issue("replica-2.test"), false},
 		{"another ca", ours.issue("a"), theirs.issue("b"), false},
 		{"plaintext to tls", ours.issue("a"), nil, false},
 		{"tls to plaintext", nil, ours.issue("b"), false},
@@ -109,5 +120,42 @@ func TestPeersVerifyEachOther(t *testing.T) {
 				_ = conn.Close()
 			}
 		})
+	}
+}
+
+// TestCertificatesAreReplacedUnderLoad moves a cluster to another CA.
+func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
+	before, after := newIdentity(t), newIdentity(t)
+	issue := func(i *identity, replica uint64, trust ...*identity) *consensus.PeerTLS {
+		settings := i.issue(fmt.Sprintf("replica-%d.test", replica), "brokers")
+		settings.AllowedSANs, settings.CA = []string{"brokers"}, nil
+		for _, ca := range trust {
+			settings.CA = append(settings.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.ca.Raw})...)
+		}
+		return settings
+	}
+	c := newBoundCluster(t, 3, func(replica uint64) *consensus.PeerTLS { return issue(before, replica, before) })
+	c.openAll()
+	load := startLoad(c)
+	reload := func(settings func(replica uint64) *consensus.PeerTLS) {
+		for i, b := range c.backends {
+			if err := b.ReloadPeerTLS(*settings(uint64(i + 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.tls = settings
+	}
+	reload(func(replica uint64) *consensus.PeerTLS { return issue(before, replica, before, after) })
+	reload(func(replica uint64) *consensus.PeerTLS { return issue(after, replica, before, after) })
+	reload(func(replica uint64) *consensus.PeerTLS { return issue(after, replica, after) })
+	for i := range 3 {
+		c.restart(i)
+		load.see()
+		c.awaitCaughtUp(i)
+	}
+	load.check(0)
+	if err := c.backends[0].ReloadPeerTLS(consensus.PeerTLS{}); !errors.Is(err, consensus.ErrInvalidArgument) {
+		t.Errorf("reload of nothing: %v", err)
 	}
 }
