@@ -1,0 +1,44 @@
+package kit
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+)
+
+// Certificate says that one version of a backend passed.
+type Certificate struct {
+	Backend  string `json:"backend"`
+	Version  string `json:"version"`
+	SHA256   string `json:"sha256"` // of the executable that was judged
+	Contract string `json:"contract"`
+	Level    int    `json:"level"`
+	Quick    bool   `json:"quick"`
+	Seed     uint64 `json:"seed"`
+	Date     string `json:"date"` // RFC 3339
+}
+
+// Certificate returns what the report is worth: an error unless every case of
+// the level was asked for, and all that could be run passed.
+func (r *Report) Certificate() (Certificate, error) {
+	switch {
+	case r.Partial:
+		return Certificate{}, errors.New("not every case of the level was run")
+	case !r.Passed():
+		return Certificate{}, errors.New("not every case passed")
+	}
+	return Certificate{
+		Backend: r.Backend, Version: r.Version, SHA256: r.SHA256, Contract: r.Contract,
+		Level: r.Level, Quick: r.Quick, Seed: r.Seed, Date: r.Finished.UTC().Format(time.RFC3339),
+	}, nil
+}
+
+// Write writes the certificate to a file.
+func (c Certificate) Write(path string) error {
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
