@@ -80,6 +80,8 @@ func validateHeader(b Batch, limits Limits) error {
 		return protocol.Errorf(protocol.UnsupportedCompressionType, "record batch says it is compressed with codec %d", b.Codec())
 	case b.Codec() == None && int64(count)*minRecordSize > int64(len(b)-HeaderSize):
 		return protocol.Errorf(protocol.InvalidRecord, "%d records do not fit into %d bytes", count, len(b)-HeaderSize)
+	case int64(count)*minRecordSize > int64(DefaultDecompressLimits().MaxBytes):
+		return protocol.Errorf(protocol.InvalidRecord, "%d records would be larger than anybody decompresses", count)
 	case b.IsControl() && !limits.AllowControl:
 		return protocol.Errorf(protocol.InvalidRecord, "clients may not write control records")
 	case b.ProducerID() < NoProducerID:

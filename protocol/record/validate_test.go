@@ -48,6 +48,9 @@ func TestValidate(t *testing.T) {
 		{name: "count below offsets", raw: good(func(b *kmsg.RecordBatch) { b.NumRecords = 2 }), want: protocol.InvalidRecord},
 		{name: "delta overflows", raw: good(func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta = math.MinInt32, math.MaxInt32 }), want: protocol.InvalidRecord},
 		{name: "more records than bytes", raw: good(func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta = 1<<20, 1<<20-1 }), want: protocol.InvalidRecord},
+		{name: "more records than decompression allows", raw: good(func(b *kmsg.RecordBatch) {
+			b.Attributes, b.NumRecords, b.LastOffsetDelta = int16(Gzip), math.MaxInt32, math.MaxInt32-1
+		}), want: protocol.InvalidRecord},
 		{name: "unknown codec", raw: good(func(b *kmsg.RecordBatch) { b.Attributes = 5 }), want: protocol.UnsupportedCompressionType},
 		{name: "control", raw: good(func(b *kmsg.RecordBatch) { b.Attributes = controlBit }), want: protocol.InvalidRecord},
 		{name: "control from a broker", raw: good(func(b *kmsg.RecordBatch) { b.Attributes = controlBit }), limits: Limits{AllowControl: true}},
