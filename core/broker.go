@@ -72,7 +72,7 @@ func New(cfg Config, client consensus.Client, log *slog.Logger) (*Broker, error)
 // buildServers makes one server for clients and one for brokers: brokers are
 // answered from the start, clients only once this broker is part of the cluster.
 func (b *Broker) buildServers() (err error) {
-	apis := handler{api.New(b.cfg.API, b.images, b.replicas, apiController{b.decisions, b.leader}, b.groups, b.log)}
+	apis := handler{api.New(b.cfg.API, b.images, b.replicas, apiController{b.decisions, b.leader}, b.groups, quorum{b.consensus, b.leader, b.pool}, b.log)}
 	own := b.cfg.Server
 	for _, l := range b.cfg.Listeners {
 		own.Listeners = append(own.Listeners, server.ListenerConfig{Name: l.Name, Kind: server.Client, Bind: l.Bind, TLS: l.TLS})

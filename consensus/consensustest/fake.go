@@ -238,6 +238,9 @@ func (f *Fake) Status(_ context.Context, g consensus.GroupID) (consensus.Status,
 		Leadership: f.leadership, FirstIndex: f.first, LastIndex: f.c.lastLocked(), CommitIndex: f.c.lastLocked(),
 		Committed: f.c.counts.committed, Rejected: f.c.counts.rejected, UnknownTotal: f.c.counts.unknown, LeaderChanges: f.c.counts.changes,
 	}
+	if f.c.leader == f.id {
+		s.Peers = f.c.peersLocked()
+	}
 	if f.snapshot != nil {
 		s.SnapshotIndex = f.snapshot.meta.Index
 	}

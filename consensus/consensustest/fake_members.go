@@ -40,6 +40,17 @@ func (c *FakeCluster) membershipLocked() consensus.Membership {
 	return consensus.Membership{Members: slices.Clone(c.members), ConfigIndex: c.configIndex}
 }
 
+// peersLocked are the members beside the leader, who all have the whole log.
+func (c *FakeCluster) peersLocked() []consensus.PeerStatus {
+	var peers []consensus.PeerStatus
+	for _, m := range c.members {
+		if m.ReplicaID != c.leader {
+			peers = append(peers, consensus.PeerStatus{ReplicaID: m.ReplicaID, Match: c.lastLocked(), Next: c.lastLocked() + 1, State: "replicate"})
+		}
+	}
+	return peers
+}
+
 // changed returns members after c.
 func changed(members []consensus.Member, c consensus.Change) ([]consensus.Member, error) {
 	i := slices.IndexFunc(members, func(m consensus.Member) bool { return m.ReplicaID == c.Member.ReplicaID })

@@ -69,6 +69,7 @@ type API struct {
 	replicas   *replica.Manager
 	controller Controller
 	groups     *group.Coordinator
+	quorum     Quorum
 	log        *slog.Logger
 
 	byKey map[int16]*entry
@@ -79,13 +80,14 @@ type API struct {
 }
 
 // New joins the APIs to the rooms below them.
-func New(cfg Config, images Images, replicas *replica.Manager, c Controller, groups *group.Coordinator, log *slog.Logger) *API {
+func New(cfg Config, images Images, replicas *replica.Manager, c Controller, groups *group.Coordinator, quorum Quorum, log *slog.Logger) *API {
 	a := &API{
 		cfg:        cfg,
 		images:     images,
 		replicas:   replicas,
 		controller: c,
 		groups:     groups,
+		quorum:     quorum,
 		log:        log.With("component", "api"),
 		byKey:      make(map[int16]*entry, len(table)),
 	}

@@ -62,12 +62,15 @@ func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which 
 		{kmsg.DeleteGroups, 0, 2, clients, handle((*API).deleteGroups)},
 		{kmsg.IncrementalAlterConfigs, 0, 1, clients, handle((*API).incrementalAlterConfigs)},
 		{kmsg.OffsetDelete, 0, 0, clients, handle((*API).offsetDelete)},
+		{kmsg.DescribeQuorum, 0, 2, both, handle((*API).describeQuorum)},
 		{kmsg.AlterPartition, 3, 3, brokers, handleDirect},
 		{kmsg.Envelope, 0, 0, brokers, handle((*API).envelope)},
 		{kmsg.DescribeCluster, 0, 2, clients, handle((*API).describeCluster)},
 		{kmsg.BrokerRegistration, 4, 4, brokers, handleDirect},
 		{kmsg.BrokerHeartbeat, 1, 1, brokers, handleDirect},
 		{kmsg.AllocateProducerIDs, 0, 0, brokers, handleDirect},
+		{kmsg.AddRaftVoter, 0, 0, both, handle((*API).addRaftVoter)},
+		{kmsg.RemoveRaftVoter, 0, 0, both, handle((*API).removeRaftVoter)},
 	}
 }
 

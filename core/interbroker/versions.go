@@ -36,6 +36,8 @@ var pinned = map[kmsg.Key]int16{
 	kmsg.BrokerHeartbeat:            1,
 	kmsg.UnregisterBroker:           0,
 	kmsg.AllocateProducerIDs:        0,
+	kmsg.AddRaftVoter:               0,
+	kmsg.RemoveRaftVoter:            0,
 }
 
 // pin sets the version of req. A request that is not in the table is a mistake in
