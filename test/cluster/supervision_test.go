@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/quorate/quorate/test/lab"
 )
 
@@ -138,10 +140,39 @@ func TestConsensusCommands(t *testing.T) {
 			s, err := c.Node(to).Consensus(ctx)
 			return err == nil && s.Replica.Role == "leader-ready", fmt.Sprintf("%+v %v", s.Replica, err)
 		}))
+		// Kafka's own question, asked of a broker that does not lead.
+		quorum := describeQuorum(ctx, t, c.Node(leader))
+		if quorum.LeaderID != int32(to) || len(quorum.CurrentVoters) != 3 {
+			t.Errorf("DescribeQuorum: got %+v", quorum)
+		}
+		for _, v := range quorum.CurrentVoters {
+			if v.LogEndOffset < quorum.HighWatermark-10 || v.LastFetchTimestamp <= 0 {
+				t.Errorf("DescribeQuorum: high watermark %d, got %+v", quorum.HighWatermark, v)
+			}
+		}
 		// A single address that is not the leader's says who leads.
 		_, errs, err = c.Run(ctx, "consensus", "remove", "3", "--admin", c.Node(leader).Admin)
 		if err == nil || !strings.Contains(errs, fmt.Sprintf("replica %d leads the metadata log", to)) {
 			t.Errorf("remove through a follower: %v %s", err, errs)
 		}
 	})
+}
+
+func describeQuorum(ctx context.Context, t *testing.T, via *lab.Node) kmsg.DescribeQuorumResponseTopicPartition {
+	t.Helper()
+	client, err := lab.Client(via.Client)
+	must(t, err)
+	defer client.Close()
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic = "__cluster_metadata"
+	topic.Partitions = append(topic.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	req.Topics = append(req.Topics, topic)
+	resp, err := client.Broker(via.ID).RetriableRequest(ctx, req)
+	must(t, err)
+	answer, ok := resp.(*kmsg.DescribeQuorumResponse)
+	if !ok || answer.ErrorCode != 0 || len(answer.Topics) != 1 || answer.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatalf("DescribeQuorum: got %+v", resp)
+	}
+	return answer.Topics[0].Partitions[0]
 }
