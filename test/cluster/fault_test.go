@@ -3,9 +3,13 @@
 package cluster
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quorate/quorate/protocol"
 	"github.com/quorate/quorate/test/lab"
 )
 
@@ -96,6 +100,36 @@ func TestPauseLeader(t *testing.T) {
 			must(t, w.AwaitProgress(ctx, 200))
 			must(t, leader.Resume())
 		})
+	})
+}
+
+// A controller that hangs, while its plugin lives on, is replaced: the plugin does
+// not keep the leadership for a host that decides nothing.
+func TestPauseController(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, c *lab.Cluster) {
+		ctx := within(t, time.Minute)
+		id, err := c.Controller(ctx, c.Node(1))
+		must(t, err)
+		hanging, other := c.Node(id), c.Node(id%3+1)
+		must(t, hanging.Pause())
+		defer func() { must(t, hanging.Resume()) }()
+		begun := time.Now()
+		client, err := lab.Client(other.Client)
+		must(t, err)
+		defer client.Close()
+		must(t, client.Ping(ctx)) // the client learns which node has which id
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.TimeoutMillis = 1000
+		req.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "without-controller", NumPartitions: 1, ReplicationFactor: 2}}
+		must(t, lab.Await(ctx, "a topic made without the controller", func(ctx context.Context) (bool, string) {
+			resp, err := client.Broker(other.ID).Request(ctx, req)
+			if err != nil {
+				return false, err.Error()
+			}
+			code := protocol.ErrorCode(resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode)
+			return code == protocol.None || code == protocol.TopicAlreadyExists, code.String()
+		}))
+		t.Logf("decided after %v", time.Since(begun))
 	})
 }
 
