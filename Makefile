@@ -25,9 +25,9 @@ unit:
 race:
 	$(GO) test -race $(PKG)
 
-## integration: clusters of real processes
+## integration: clusters of real processes, and the command line
 integration: build
-	$(GO) test -count=1 -tags=integration -timeout 30m ./test/cluster/...
+	$(GO) test -count=1 -tags=integration -timeout 30m ./test/cluster/... ./test/cli/...
 
 ## compat: kcat, franz-go and the Java client against a cluster
 compat: build
@@ -46,7 +46,7 @@ generate:
 
 ## generate-check: regenerated code must not differ from what is checked in
 generate-check: generate
-	git diff --exit-code -- '*.pb.go'
+	git diff --exit-code -- '*.pb.go' docs/plugins/rpc.md
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./plugins/... ./consensus/...

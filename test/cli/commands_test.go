@@ -123,10 +123,11 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// alone waits until no consensus plugin runs that was started in the script's folder.
-func alone(ts *testscript.TestScript, _ bool, _ []string) {
+// alone waits until no consensus plugin runs that was started in the script's
+// folder; with ! until one does.
+func alone(ts *testscript.TestScript, neg bool, _ []string) {
 	work := ts.Getenv("WORK")
-	await(ts, "no plugin", func(context.Context) (bool, string) {
+	await(ts, fmt.Sprintf("no plugin to be %v", !neg), func(context.Context) (bool, string) {
 		var left []string
 		processes, err := filepath.Glob("/proc/[0-9]*")
 		ts.Check(err)
@@ -139,7 +140,7 @@ func alone(ts *testscript.TestScript, _ bool, _ []string) {
 				left = append(left, filepath.Base(p))
 			}
 		}
-		return len(left) == 0, fmt.Sprint("processes ", left)
+		return (len(left) == 0) != neg, fmt.Sprint("processes ", left)
 	})
 }
 
