@@ -3,9 +3,11 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 BACKEND ?= etcd-raft
 SOAK    ?= 6m
+CHAOS   ?= 10m
+SEED    ?= 0
 PKG     ?= ./...
 
-.PHONY: run build test unit race integration compat soak lint generate generate-check fuzz bench install-tools clean
+.PHONY: run build test unit race integration compat soak chaos lint generate generate-check fuzz bench install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -36,6 +38,10 @@ compat: build
 ## soak: three nodes under load on each backend; SOAK=6m
 soak: build
 	$(GO) test -count=1 -tags=integration -timeout 60m -run TestSoak ./test/cluster/... -soak $(SOAK) -v
+
+## chaos: three nodes mistreated on each backend; CHAOS=10m, SEED=1 repeats a schedule
+chaos: build
+	$(GO) test -count=1 -tags=integration -timeout 120m -run TestChaos ./test/cluster/... -chaos $(CHAOS) -seed $(SEED) -v
 
 lint:
 	$(GO) vet ./...
