@@ -1,79 +1,75 @@
 package solo
 
 import (
-	"crypto/rand"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
-	"path/filepath"
+	"slices"
 
 	"github.com/quorate/quorate/consensus"
 )
 
-// The log file, all numbers little endian:
-//
-//	header   magic (8), salt (8), base (8): the file's length when it was created, whole
-//	records  crc32c (4) over the salt and the rest, length of data (4), durable (8),
-//	         index (8), term (8), internal (1), data
-//
-// durable is the length of the file that was on stable storage when the record
-// was written. It tells a torn tail from damage: a bad record is torn, and cut,
-// only if neither base nor any record behind it says that it was whole once.
-const (
-	journalMagic  = "quosolo1"
-	journalHeader = 8 + 8 + 8
-	recordHeader  = 4 + 4 + 8 + 8 + 8 + 1
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// journal is the entries first, first+1, … in a file. Its methods are not safe
-// for concurrent use, but readAt is, against an append.
-type journal struct {
-	f       *os.File
-	salt    []byte
-	first   uint64
-	offsets []int64 // of each entry's record
-	terms   []uint64
-	end     int64 // of the file; all before it is durable
+type entryHead struct {
+	Index, Term uint64
+	Internal    bool
+	Size        uint32 // of the data that follows
 }
 
-// createJournal writes a journal of entries beside path, makes it durable, and
-// renames it to path.
-func createJournal(path string, first uint64, entries []consensus.Entry) (*journal, error) {
+const recordSize, entrySize = 8 + 4 + 8, 8 + 8 + 1 + 4
+
+var (
+	little     = binary.LittleEndian
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// journal is the file and what is in it; see the package comment.
+type journal struct {
+	f       *os.File
+	end     int64                  // of the file; all before it is durable
+	meta    consensus.SnapshotMeta // of the newest snapshot; Index 0 = none
+	content int64                  // where in the file the snapshot's content is
+	entries []consensus.Entry      // those behind it, dense
+}
+
+// The log follows on the snapshot.
+func (j *journal) first() uint64 { return j.meta.Index + 1 }
+func (j *journal) last() uint64  { return j.meta.Index + uint64(len(j.entries)) }
+
+// term is that of the last entry, or the snapshot's.
+func (j *journal) term() uint64 {
+	if len(j.entries) == 0 {
+		return j.meta.Term
+	}
+	return j.entries[len(j.entries)-1].Term
+}
+
+// createJournal writes a journal beside path, to be renamed.
+func createJournal(path string, m consensus.SnapshotMeta, content []byte, entries []consensus.Entry) (*journal, error) {
 	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{f: f, salt: make([]byte, 8), first: first, end: journalHeader}
-	if _, err := rand.Read(j.salt); err != nil {
-		return nil, errors.Join(err, f.Close())
+	j := &journal{f: f, entries: slices.Clone(entries)}
+	snapshot := consensus.Entry{Index: m.Index, Term: m.Term, Data: slices.Concat([]byte(m.Format), []byte{0}, content)}
+	for _, record := range [][]consensus.Entry{{snapshot}, entries, nil} {
+		n, err := j.append(record)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		j.end += n
 	}
-	buf, offsets, terms := j.encode(entries)
-	j.end += int64(len(buf))
-	head := append([]byte(journalMagic), j.salt...)
-	head = binary.LittleEndian.AppendUint64(head, uint64(j.end))
-	if _, err := f.Write(append(head, buf...)); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	j.offsets, j.terms = offsets, terms
-	if err := publish(f, path); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
+	j.begin(snapshot)
 	return j, nil
 }
 
-// publish makes f's content durable and then visible as path.
-func publish(f *os.File, path string) error {
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+// begin takes the first record's entry, which is the snapshot.
+func (j *journal) begin(e consensus.Entry) {
+	format, content, _ := bytes.Cut(e.Data, []byte{0})
+	j.meta = consensus.SnapshotMeta{Index: e.Index, Term: e.Term, Format: string(format), Size: uint64(len(content))}
+	j.content = int64(recordSize + entrySize + len(format) + 1)
 }
 
 func syncDir(dir string) error {
@@ -84,142 +80,87 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openJournal recovers the journal in path; first is its first index if it has
-// no entry.
-func openJournal(path string, first uint64) (*journal, error) {
+// append makes a record of entries durable, and returns its size. The caller adds
+// it to j.end and the entries to j.entries, under the lock of those who read them.
+func (j *journal) append(entries []consensus.Entry) (n int64, err error) {
+	record := make([]byte, recordSize)
+	for _, e := range entries {
+		if record, err = binary.Append(record, little, entryHead{e.Index, e.Term, e.Internal, uint32(len(e.Data))}); err != nil {
+			return 0, err
+		}
+		record = append(record, e.Data...)
+	}
+	little.PutUint64(record, uint64(len(record)-recordSize))
+	little.PutUint64(record[12:], uint64(j.end))
+	little.PutUint32(record[8:], crc32.Checksum(record[12:], castagnoli))
+	if _, err := j.f.WriteAt(record, j.end); err != nil {
+		return 0, err
+	}
+	return int64(len(record)), j.f.Sync()
+}
+
+// openJournal recovers a journal. What is bad at its end was being written when
+// the process or the machine ended, and was never acknowledged: it is cut off.
+// If there is a good record behind, it was good once, and acknowledged.
+func openJournal(path string) (*journal, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(data) < journalHeader || string(data[:8]) != journalMagic {
-		return nil, fmt.Errorf("%w: %s is no log of this version", consensus.ErrStorageFailed, path)
-	}
-	j := &journal{salt: data[8:16], first: first}
-	whole := int64(binary.LittleEndian.Uint64(data[16:])) // anything before it that is bad is damage
-	pos := int64(journalHeader)
+	j := &journal{}
 	for {
-		e, durable, size, ok := j.decode(data[pos:])
+		payload, ok := recordAt(data, j.end)
 		if !ok {
 			break
 		}
-		if len(j.offsets) == 0 {
-			j.first = e.Index
+		if err := j.take(payload); err != nil {
+			return nil, fmt.Errorf("%s, at byte %d: %w", path, j.end, err)
 		}
-		if e.Index != j.last()+1 || e.Term < j.term() {
-			return nil, fmt.Errorf("%w: %s: entry %d of term %d after entry %d of term %d", consensus.ErrStorageFailed, path, e.Index, e.Term, j.last(), j.term())
-		}
-		j.offsets, j.terms = append(j.offsets, pos), append(j.terms, e.Term)
-		whole, pos = max(whole, durable), pos+size
+		j.end += int64(recordSize + len(payload))
 	}
-	for q := pos + 1; q < int64(len(data)) && whole <= pos; q++ {
-		if _, durable, _, ok := j.decode(data[q:]); ok {
-			whole = max(whole, durable)
-		}
+	damaged := j.end == 0
+	for pos := j.end + 1; pos < int64(len(data)) && !damaged; pos++ {
+		_, damaged = recordAt(data, pos)
 	}
-	if whole > pos {
-		return nil, fmt.Errorf("%w: %s is damaged at byte %d of %d", consensus.ErrStorageFailed, path, pos, len(data))
+	if damaged {
+		return nil, fmt.Errorf("%s is damaged at byte %d of %d", path, j.end, len(data))
 	}
 	if j.f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(j.f.Truncate(pos), j.f.Sync()); err != nil {
+	if err := errors.Join(j.f.Truncate(j.end), j.f.Sync()); err != nil {
 		return nil, errors.Join(err, j.f.Close())
 	}
-	j.end = pos
 	return j, nil
 }
 
-// last is the index of the last entry, first-1 if there is none.
-func (j *journal) last() uint64 { return j.first + uint64(len(j.offsets)) - 1 }
-
-// term is the last entry's term, 0 if there is none.
-func (j *journal) term() uint64 {
-	if len(j.terms) == 0 {
-		return 0
+// recordAt returns what follows the head of the record at pos, if it is a good one.
+func recordAt(data []byte, pos int64) (payload []byte, ok bool) {
+	b := data[pos:]
+	if len(b) < recordSize || little.Uint64(b[12:]) != uint64(pos) || little.Uint64(b) > uint64(len(b)-recordSize) {
+		return nil, false
 	}
-	return j.terms[len(j.terms)-1]
+	b = b[:recordSize+little.Uint64(b)]
+	return b[recordSize:], crc32.Checksum(b[12:], castagnoli) == little.Uint32(b[8:])
 }
 
-func (j *journal) encode(entries []consensus.Entry) (buf []byte, offsets []int64, terms []uint64) {
-	for _, e := range entries {
-		start := len(buf)
-		offsets, terms = append(offsets, j.end+int64(start)), append(terms, e.Term)
-		buf = binary.LittleEndian.AppendUint32(append(buf, 0, 0, 0, 0), uint32(len(e.Data)))
-		buf = binary.LittleEndian.AppendUint64(buf, uint64(j.end))
-		buf = binary.LittleEndian.AppendUint64(buf, e.Index)
-		buf = binary.LittleEndian.AppendUint64(buf, e.Term)
-		internal := byte(0)
-		if e.Internal {
-			internal = 1
+// take reads the entries of a record. The checksum was right, so they are whole.
+func (j *journal) take(payload []byte) error {
+	for len(payload) > 0 {
+		var h entryHead
+		if _, err := binary.Decode(payload, little, &h); err != nil {
+			return err
 		}
-		buf = append(append(buf, internal), e.Data...)
-		binary.LittleEndian.PutUint32(buf[start:], j.checksum(buf[start:]))
-	}
-	return buf, offsets, terms
-}
-
-func (j *journal) checksum(record []byte) uint32 {
-	return crc32.Update(crc32.Checksum(j.salt, castagnoli), castagnoli, record[4:])
-}
-
-// decode reads the record that b begins with; ok is false if there is no whole one.
-func (j *journal) decode(b []byte) (e consensus.Entry, durable, size int64, ok bool) {
-	if len(b) < recordHeader {
-		return e, 0, 0, false
-	}
-	size = recordHeader + int64(binary.LittleEndian.Uint32(b[4:]))
-	if size > int64(len(b)) || j.checksum(b[:size]) != binary.LittleEndian.Uint32(b) {
-		return e, 0, 0, false
-	}
-	e = consensus.Entry{Index: binary.LittleEndian.Uint64(b[16:]), Term: binary.LittleEndian.Uint64(b[24:]), Internal: b[32] != 0}
-	if size > recordHeader {
-		e.Data = b[recordHeader:size:size]
-	}
-	return e, int64(binary.LittleEndian.Uint64(b[8:])), size, true
-}
-
-// write puts entries behind the end of the file and syncs them. The journal does
-// not have them before the returned function is called.
-func (j *journal) write(entries []consensus.Entry) (commit func(), err error) {
-	buf, offsets, terms := j.encode(entries)
-	if _, err := j.f.WriteAt(buf, j.end); err != nil {
-		return nil, err
-	}
-	if err := j.f.Sync(); err != nil {
-		return nil, err
-	}
-	return func() {
-		j.offsets, j.terms = append(j.offsets, offsets...), append(j.terms, terms...)
-		j.end += int64(len(buf))
-	}, nil
-}
-
-func (j *journal) recordEnd(i int) int64 {
-	if i+1 < len(j.offsets) {
-		return j.offsets[i+1]
-	}
-	return j.end
-}
-
-// readAt returns entries from index from on, at least one, then up to maxBytes.
-func (j *journal) readAt(from uint64, maxBytes int) ([]consensus.Entry, error) {
-	i := int(from - j.first)
-	start, next := j.offsets[i], i+1
-	for next < len(j.offsets) && j.recordEnd(next)-start <= int64(maxBytes) {
-		next++
-	}
-	to := j.recordEnd(next - 1)
-	buf := make([]byte, to-start)
-	if _, err := j.f.ReadAt(buf, start); err != nil {
-		return nil, err
-	}
-	var entries []consensus.Entry
-	for len(buf) > 0 {
-		e, _, size, ok := j.decode(buf)
-		if !ok {
-			return nil, fmt.Errorf("%w: entry %d can not be read back", consensus.ErrStorageFailed, from+uint64(len(entries)))
+		e := consensus.Entry{Index: h.Index, Term: h.Term, Internal: h.Internal, Data: bytes.Clone(payload[entrySize : entrySize+h.Size])}
+		payload = payload[entrySize+h.Size:]
+		if j.end == 0 {
+			j.begin(e)
+			continue
 		}
-		entries, buf = append(entries, e), buf[size:]
+		if e.Index != j.last()+1 || e.Term < j.term() {
+			return fmt.Errorf("entry %d of term %d after entry %d of term %d", e.Index, e.Term, j.last(), j.term())
+		}
+		j.entries = append(j.entries, e)
 	}
-	return entries, nil
+	return nil
 }
