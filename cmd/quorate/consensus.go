@@ -28,7 +28,7 @@ give its address, or those of all nodes, and it is found among them.`,
 	}
 	nodes.register(cmd)
 	return parent(cmd, newConsensusStatus(nodes), newConsensusTransfer(nodes), newConsensusAdd(nodes),
-		newConsensusPromote(nodes), newConsensusRemove(nodes))
+		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusExport(), newConsensusImport())
 }
 
 // defaultAdmin is where a node's admin listener is, unless told otherwise.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"reflect"
 
 	"github.com/quorate/quorate/consensus"
 )
@@ -37,19 +39,7 @@ func (i *Image) WriteSnapshot(w io.Writer) error {
 	if _, err := w.Write(header); err != nil {
 		return fmt.Errorf("write snapshot header: %w", err)
 	}
-	var chunk []Record
-	size := 0
-	for _, rec := range i.Records() {
-		n := EncodedSize(rec)
-		if size+n > snapshotChunkBytes && len(chunk) > 0 {
-			if err := writeChunk(w, chunk); err != nil {
-				return err
-			}
-			chunk, size = chunk[:0], 0
-		}
-		chunk, size = append(chunk, rec), size+n
-	}
-	if len(chunk) > 0 {
+	for chunk := range i.chunks() {
 		if err := writeChunk(w, chunk); err != nil {
 			return err
 		}
@@ -58,6 +48,35 @@ func (i *Image) WriteSnapshot(w io.Writer) error {
 		return fmt.Errorf("write snapshot end: %w", err)
 	}
 	return nil
+}
+
+// chunks yields the image's records in runs of about snapshotChunkBytes. A run is
+// valid until the next one.
+func (i *Image) chunks() iter.Seq[[]Record] {
+	return func(yield func([]Record) bool) {
+		var chunk []Record
+		size := 0
+		for _, rec := range i.Records() {
+			n := EncodedSize(rec)
+			if size+n > snapshotChunkBytes && len(chunk) > 0 {
+				if !yield(chunk) {
+					return
+				}
+				chunk, size = chunk[:0], 0
+			}
+			chunk, size = append(chunk, rec), size+n
+		}
+		if len(chunk) > 0 {
+			yield(chunk)
+		}
+	}
+}
+
+// SameRecords reports whether two images hold the same metadata, wherever in
+// their logs they stand.
+func (i *Image) SameRecords(other *Image) bool {
+	a, b := i.Records(), other.Records()
+	return len(a) == len(b) && reflect.DeepEqual(a, b)
 }
 
 func writeChunk(w io.Writer, records []Record) error {

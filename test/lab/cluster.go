@@ -155,3 +155,15 @@ func Await(ctx context.Context, what string, ok func(context.Context) (bool, str
 		}
 	}
 }
+
+// SetBackend writes another backend into every node's config file. The nodes
+// must be stopped.
+func (c *Cluster) SetBackend(name string) error {
+	c.Backend = name
+	for _, n := range c.Nodes() {
+		if err := n.writeConfig(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

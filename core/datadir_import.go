@@ -1,0 +1,85 @@
+package core
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// OpenForImport claims the data directory of a node whose metadata log is about
+// to be imported into another backend, id's. export names what is imported, by
+// its checksum: an import of the same export that was interrupted goes on where
+// it was, and anything else that the backend has here from earlier days is moved
+// aside, not removed.
+//
+// Adopt makes the directory id's once the import is complete.
+func OpenForImport(path string, id Identity, export string) (*DataDir, error) {
+	d, err := claim(path, os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.prepareImport(id, export); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *DataDir) prepareImport(id Identity, export string) error {
+	found, err := readProperties(filepath.Join(d.Path, metaFile))
+	if err != nil {
+		return fmt.Errorf("data directory %s has no owner: an import goes into the data directory of a node that ran before: %w", d.Path, err)
+	}
+	from := cmp.Or(found["quorate.backend"], "unknown")
+	if err := d.belongs(Identity{ClusterID: id.ClusterID, NodeID: id.NodeID, Backend: from}); err != nil {
+		return err
+	}
+	if from == id.Backend {
+		return nil // imported already; it still helps the other nodes to finish
+	}
+	log := filepath.Join(d.Path, "consensus", id.Backend)
+	begun, err := os.ReadFile(d.importMarker(id))
+	switch {
+	case err == nil && strings.TrimSpace(string(begun)) == export:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return unusable(d.Path, err)
+	}
+	if err := moveAside(log); err != nil {
+		return unusable(d.Path, err)
+	}
+	if err := os.MkdirAll(log, 0o700); err != nil {
+		return unusable(d.Path, err)
+	}
+	return writeDurably(d.importMarker(id), export+"\n")
+}
+
+// moveAside renames a folder that is there.
+func moveAside(path string) error {
+	err := os.Rename(path, path+".before-"+strconv.FormatInt(time.Now().UnixNano(), 10))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *DataDir) importMarker(id Identity) string {
+	return filepath.Join(d.Path, "consensus", id.Backend+".import")
+}
+
+// Adopt makes the directory id's: the import is complete. The former backend's
+// log stays where it is, for whoever wants to go back.
+func (d *DataDir) Adopt(id Identity) error {
+	if err := d.stamp(id); err != nil {
+		return err
+	}
+	if err := os.Remove(d.importMarker(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unusable(d.Path, err)
+	}
+	return nil
+}
