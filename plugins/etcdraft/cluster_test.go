@@ -1,6 +1,7 @@
 package etcdraft
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -14,6 +15,9 @@ import (
 
 // seeds is how many random runs a test does that has them.
 var seeds = flag.Int("seeds", 1, "how many random runs to do")
+
+// smallSegments spares the disk: spare segments are filled with zeros ahead.
+const smallSegments = `{"log_segment_bytes": 1048576}`
 
 // patience is how long a test waits for what must happen at some time.
 const patience = 30 * time.Second
@@ -87,9 +91,7 @@ func (c *cluster) bind(i int) {
 	if c.tls != nil {
 		cfg.Peer.TLS = c.tls(cfg.ReplicaID)
 	}
-	if c.options != "" {
-		cfg.Options = json.RawMessage(c.options)
-	}
+	cfg.Options = json.RawMessage(cmp.Or(c.options, smallSegments))
 	if err := b.Start(c.t.Context(), cfg); err != nil {
 		c.t.Fatalf("start replica %d: %v", i+1, err)
 	}

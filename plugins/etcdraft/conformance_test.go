@@ -2,6 +2,7 @@ package etcdraft
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"sync/atomic"
@@ -16,7 +17,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	consensustest.Run(t, consensustest.Config{
-		New: newMortal, Kill: kill,
+		New: newMortal, Kill: kill, Options: json.RawMessage(smallSegments),
 		Timing: consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond},
 	})
 }

@@ -52,11 +52,11 @@ func deaf(t *testing.T, id uint64) (address string) {
 
 func TestStoppedPeerDelaysNobody(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 2, `{"peer_queue_length": 64}`, nil)
+	c := newCluster(t, 2, `{"peer_queue_length": 64, "log_segment_bytes": 1048576}`, nil)
 	c.members = append(c.members, consensus.Member{ReplicaID: 3, Address: deaf(t, 3), Role: consensus.Voter})
 	c.openAll()
 	data := bytes.Repeat([]byte("x"), 64<<10)
-	for range 250 { // 16 MB, far more than a socket buffers
+	for range 100 { // 6 MB, more than a socket buffers
 		c.commit(data)
 	}
 	i, _ := c.leader(c.groups)
@@ -95,7 +95,7 @@ func TestLinksThatBreakLoseNothing(t *testing.T) {
 			})
 			c.openAll()
 			var want []string
-			for n := range 100 {
+			for n := range 60 {
 				if rng.IntN(6) == 0 {
 					links[rng.IntN(3)].cut()
 				}

@@ -110,7 +110,7 @@ func TestRestartInTheMiddleOfAJointChange(t *testing.T) {
 
 func TestJoinBySnapshot(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, `{"log_segment_bytes": 1048576}`, nil)
+	c := newCluster(t, 3, "", nil)
 	c.tuning = consensus.GroupTuning{RetainEntries: 1, RetainBytes: 1}
 	c.openAll()
 	for range 10 {

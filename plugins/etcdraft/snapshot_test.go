@@ -14,7 +14,7 @@ import (
 
 func TestFollowerBehindTheLogGetsTheSnapshot(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, `{"log_segment_bytes": 1048576}`, nil)
+	c := newCluster(t, 3, "", nil)
 	c.tuning = consensus.GroupTuning{RetainEntries: 2}
 	c.openAll()
 	leader, _ := c.leader(c.groups)

@@ -68,8 +68,9 @@ func TestEnqueueNeverBlocks(t *testing.T) {
 	tr.setGroup(1, config{Members: []consensus.Member{{ReplicaID: 2, Address: deaf(t, 2)}}}, nil)
 	p := tr.peer(2)
 	reports := 0
+	m := bigMessage(1, 2)
 	for range 2000 { // 500 MB to somebody who reads nothing
-		p.enqueue(1, bigMessage(1, 2), func(uint64) { reports++ })
+		p.enqueue(1, m, func(uint64) { reports++ })
 	}
 	if dropped := int(p.dropped.Load()); dropped < 1000 || reports == 0 || reports > dropped {
 		t.Errorf("%d dropped, %d reported", dropped, reports)
