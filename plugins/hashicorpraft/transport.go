@@ -20,10 +20,24 @@ var (
 
 // AppendEntries implements raft.Transport. Heartbeats are among them.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	clampCommit(req)
 	round := t.peers.round.Load() // before it is sent: see peers.confirm
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
 	t.peers.appended(id, round, req, resp, err)
 	return err
+}
+
+// clampCommit keeps req from committing more than it proves. The library's
+// follower commits up to the leader's commit index or the end of its own log,
+// whichever is lower, where Raft says: up to the last entry of the request. With
+// a request that was put together before the leader committed more, a follower
+// that comes back commits entries of its own that the cluster has overwritten.
+func clampCommit(req *raft.AppendEntriesRequest) {
+	proven := req.PrevLogEntry
+	if n := len(req.Entries); n > 0 {
+		proven = req.Entries[n-1].Index
+	}
+	req.LeaderCommitIndex = min(req.LeaderCommitIndex, proven)
 }
 
 // InstallSnapshot implements raft.Transport.
@@ -49,6 +63,12 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 type pipeline struct {
 	raft.AppendPipeline
 	ended func()
+}
+
+// AppendEntries implements raft.AppendPipeline.
+func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	clampCommit(req)
+	return p.AppendPipeline.AppendEntries(req, resp)
 }
 
 // Close implements raft.AppendPipeline.
