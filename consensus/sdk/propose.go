@@ -19,12 +19,26 @@ func (s *Server) Propose(stream consensuspb.Consensus_ProposeServer) error {
 	if s.currentState() != consensuspb.HealthResponse_STATE_RUNNING {
 		return wire.ToStatus(fmt.Errorf("propose: %w: the backend is not running", consensus.ErrUnavailable))
 	}
+	// What an earlier stream has brought must have been accepted or dropped before
+	// positions are told (rule P5), so streams follow each other.
+	select {
+	case s.proposing <- struct{}{}:
+	case <-s.stopping:
+		return wire.ToStatus(consensus.ErrShuttingDown)
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
 	w := &window{limits: s.description.Limits, wake: make(chan struct{}, 1)}
 	if err := stream.Send(s.firstWindow()); err != nil {
+		<-s.proposing
 		return err
 	}
 	received := make(chan error, 1)
-	go func() { received <- s.receiveProposals(stream, w) }()
+	go func() {
+		err := s.receiveProposals(stream, w)
+		<-s.proposing
+		received <- err
+	}()
 	for {
 		select {
 		case <-w.wake:
@@ -62,6 +76,9 @@ func (s *Server) receiveProposals(stream consensuspb.Consensus_ProposeServer, w 
 		req, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if stream.Context().Err() != nil {
+			return stream.Context().Err() // the host has given the stream up
 		}
 		if !s.propose(wire.ProposalFromProto(req), w) {
 			return status.Error(codes.ResourceExhausted, "the answers to proposals are not read")

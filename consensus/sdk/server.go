@@ -39,6 +39,8 @@ type Server struct {
 	lifecycle sync.Mutex // serializes Start, OpenGroup, CloseGroup, DestroyGroup and shutdown
 	dir       *dataDir   // guarded by lifecycle
 
+	proposing chan struct{} // holds a token while a stream of proposals is read
+
 	stopping chan struct{} // closed when shutdown begins: ends every stream
 	stopped  chan struct{} // closed when there is nothing more to serve
 
@@ -68,6 +70,7 @@ func NewServer(b consensus.Backend, opts ...Option) *Server {
 		state:       consensuspb.HealthResponse_STATE_STARTING,
 		groups:      make(map[consensus.GroupID]*group),
 		changed:     make(chan struct{}),
+		proposing:   make(chan struct{}, 1),
 		stopping:    make(chan struct{}),
 		stopped:     make(chan struct{}),
 	}
