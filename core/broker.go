@@ -26,6 +26,10 @@ import (
 // clusterListener is the name of the listener for brokers.
 const clusterListener = "cluster"
 
+// maxClusterRequestBytes bounds a request of another broker: a fetch names every
+// partition that it follows here, at about 50 bytes each.
+const maxClusterRequestBytes = 32 << 20
+
 // Broker is one broker: New builds it, Listen binds its sockets, Run serves.
 type Broker struct {
 	cfg       Config
@@ -55,6 +59,7 @@ func New(cfg Config, client consensus.Client, log *slog.Logger) (*Broker, error)
 	}
 	b := &Broker{cfg: cfg, consensus: client, log: log, registry: prometheus.NewRegistry()}
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b.registry.MustRegister(consensusMetrics{client})
 	b.images = metadata.NewLoader(client, consensus.Metadata, metadata.DefaultLoaderConfig(), log)
 	b.pool = interbroker.New(cfg.Interbroker, b.peerAddress, log)
 	b.controller = controller.New(cfg.Controller, client, b.images, b.pool, log)
@@ -81,6 +86,7 @@ func (b *Broker) buildServers() (err error) {
 		return err
 	}
 	if b.cfg.ClusterBind != "" {
+		own.MaxSmallRequestBytes = max(own.MaxSmallRequestBytes, maxClusterRequestBytes)
 		own.Listeners = []server.ListenerConfig{{Name: clusterListener, Kind: server.Cluster, Bind: b.cfg.ClusterBind, TLS: b.cfg.ClusterServerTLS}}
 		if b.cluster, err = server.New(own, apis, b.log, prometheus.WrapRegistererWith(prometheus.Labels{"kind": "cluster"}, b.registry)); err != nil {
 			return err
@@ -122,7 +128,7 @@ func (b *Broker) Addr(listener string) net.Addr { return b.clients.Addr(listener
 
 // identity is what this broker registers as.
 func (b *Broker) identity() (controller.RegistrationConfig, error) {
-	who := controller.RegistrationConfig{Config: b.cfg.Controller, Rack: b.cfg.Rack}
+	who := controller.RegistrationConfig{Config: b.cfg.Controller, Rack: b.cfg.Rack, Ready: b.replicas.Ready()}
 	for _, l := range b.cfg.Listeners {
 		e := metadata.Endpoint{Name: l.Name, Host: l.Host, Port: l.Port, Security: securityOf(l.TLS != nil)}
 		if e.Port == 0 {

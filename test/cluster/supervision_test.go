@@ -132,7 +132,7 @@ func TestConsensusCommands(t *testing.T) {
 		leader, err := c.Controller(ctx, c.Node(1))
 		must(t, err)
 		to := leader%3 + 1
-		out, errs, err = c.Run(ctx, "consensus", "transfer-leader", "--to", fmt.Sprint(to))
+		_, errs, err = c.Run(ctx, "consensus", "transfer-leader", "--to", fmt.Sprint(to))
 		if err != nil {
 			t.Fatalf("transfer-leader: %v %s", err, errs)
 		}
