@@ -20,23 +20,48 @@ func TestAddressBook(t *testing.T) {
 		want     map[uint64][]string
 	}{
 		{"nobody", nil, nil, map[uint64][]string{}},
-		{"members, but not this one", []groupAddresses{{members: []consensus.Member{member(1, "a"), member(2, "b")}}}, nil,
-			map[uint64][]string{2: {"b"}}},
-		{"what the host and the replica say comes behind",
+		{
+			"members, but not this one",
+			[]groupAddresses{{members: []consensus.Member{member(1, "a"), member(2, "b")}}},
+			nil,
+			map[uint64][]string{2: {"b"}},
+		},
+		{
+			"what the host and the replica say comes behind",
 			[]groupAddresses{{members: []consensus.Member{member(2, "b")}, hints: []consensus.Member{member(2, "host")}}},
-			map[uint64]string{2: "self"}, map[uint64][]string{2: {"b", "host", "self"}}},
-		{"the host's members count only until there are some",
-			[]groupAddresses{{members: []consensus.Member{member(2, "b")}, hints: []consensus.Member{member(3, "c")}}}, nil,
-			map[uint64][]string{2: {"b"}}},
-		{"a group that is joined", []groupAddresses{{hints: []consensus.Member{member(3, "c")}}}, map[uint64]string{4: "d"},
-			map[uint64][]string{3: {"c"}, 4: {"d"}}},
-		{"a stranger may lead by now", []groupAddresses{{members: []consensus.Member{member(2, "b")}}}, map[uint64]string{4: "d"},
-			map[uint64][]string{2: {"b"}, 4: {"d"}}},
-		{"nothing for a removed replica", []groupAddresses{{members: []consensus.Member{member(2, "b")}, removed: []uint64{4}}},
-			map[uint64]string{4: "d"}, map[uint64][]string{2: {"b"}}},
-		{"unless another group has it",
+			map[uint64]string{2: "self"},
+			map[uint64][]string{2: {"b", "host", "self"}},
+		},
+		{
+			"the host's members count only until there are some",
+			[]groupAddresses{{members: []consensus.Member{member(2, "b")}, hints: []consensus.Member{member(3, "c")}}},
+			nil,
+			map[uint64][]string{2: {"b"}},
+		},
+		{
+			"a group that is joined",
+			[]groupAddresses{{hints: []consensus.Member{member(3, "c")}}},
+			map[uint64]string{4: "d"},
+			map[uint64][]string{3: {"c"}, 4: {"d"}},
+		},
+		{
+			"a stranger may lead by now",
+			[]groupAddresses{{members: []consensus.Member{member(2, "b")}}},
+			map[uint64]string{4: "d"},
+			map[uint64][]string{2: {"b"}, 4: {"d"}},
+		},
+		{
+			"nothing for a removed replica",
+			[]groupAddresses{{members: []consensus.Member{member(2, "b")}, removed: []uint64{4}}},
+			map[uint64]string{4: "d"},
+			map[uint64][]string{2: {"b"}},
+		},
+		{
+			"unless another group has it",
 			[]groupAddresses{{members: []consensus.Member{member(2, "b")}, removed: []uint64{4}}, {members: []consensus.Member{member(4, "d")}}},
-			nil, map[uint64][]string{2: {"b"}, 4: {"d"}}},
+			nil,
+			map[uint64][]string{2: {"b"}, 4: {"d"}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -195,9 +195,11 @@ func (g *group) receive(ctx context.Context, from uint64, m *raftpb.Message, siz
 		return err
 	}
 	done := func() { budget.Release(weight) }
-	if g.ctx.Err() != nil {
+	select {
+	case <-g.ctx.Done():
 		done()
 		return nil
+	default:
 	}
 	g.inbox.put(func(i *inboxItems) { i.messages = append(i.messages, receivedMessage{m, done}) })
 	return nil

@@ -12,7 +12,7 @@ import (
 type raftLogger struct{ log *slog.Logger }
 
 func (l raftLogger) put(level slog.Level, text string) {
-	l.log.Log(context.Background(), level, "raft: "+text)
+	l.log.Log(context.Background(), level, "raft", "says", text)
 }
 
 func (l raftLogger) Debug(v ...any) { l.put(slog.LevelDebug-4, fmt.Sprint(v...)) }

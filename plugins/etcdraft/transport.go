@@ -143,7 +143,7 @@ func (t *transport) serve(conn net.Conn) {
 	t.replace(conn, h.from)
 	t.welcome(h.from, h.address, conn)
 	defer t.farewell(h.from, conn)
-	if err := t.receive(secured, h.from); err != nil && t.ctx.Err() == nil {
+	if err := t.receive(secured, h.from); t.ctx.Err() == nil {
 		t.log.Debug("peer connection ended", "peer", h.from, "error", err)
 	}
 }
@@ -212,7 +212,7 @@ func (t *transport) checkHello(h hello) error {
 	return nil
 }
 
-// receive reads messages and delivers them. A group that does not keep up holds
+// receive reads messages and delivers them until the connection ends. A group that does not keep up holds
 // back this peer only.
 func (t *transport) receive(conn net.Conn, from uint64) error {
 	r := bufio.NewReaderSize(conn, 64<<10)

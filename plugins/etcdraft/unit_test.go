@@ -24,8 +24,10 @@ func TestOptions(t *testing.T) {
 		{"empty", `{}`, nil},
 		{"all good", `{"log_segment_bytes": 1048576, "peer_queue_length": 64}`, nil},
 		{"no object", `[1]`, []string{""}},
-		{"every problem", `{"log_segment_bytes": 1, "peer_queue_length": "x", "max_inflight_msgs": null, "nonsense": 1}`,
-			[]string{"log_segment_bytes", "max_inflight_msgs", "peer_queue_length", "nonsense"}},
+		{
+			"every problem", `{"log_segment_bytes": 1, "peer_queue_length": "x", "max_inflight_msgs": null, "nonsense": 1}`,
+			[]string{"log_segment_bytes", "max_inflight_msgs", "peer_queue_length", "nonsense"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func (g modelGroup) last() uint64 { return g.mark.CompactedIndex + uint64(len(g.
 
 func (m model) dump() string {
 	var b strings.Builder
-	for id := uint64(0); id < 8; id++ {
+	for id := range uint64(8) {
 		if g, ok := m[id]; ok {
 			fmt.Fprintf(&b, "group %d %+v mark %d/%d %d/%d %q\n", id, g.state, g.mark.Term, g.mark.Index,
 				g.mark.CompactedTerm, g.mark.CompactedIndex, g.mark.Data)

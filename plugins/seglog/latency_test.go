@@ -14,10 +14,18 @@ func TestSyncLatencyIsThatOfTheLastMinute(t *testing.T) {
 		want SyncLatency
 	}{
 		{"none", nil, 0, SyncLatency{}},
-		{"one", []time.Duration{time.Millisecond}, time.Second,
-			SyncLatency{1, time.Millisecond, time.Millisecond, time.Millisecond}},
-		{"mixed", []time.Duration{100 * time.Microsecond, 100 * time.Microsecond, 5 * time.Millisecond}, 3 * time.Second,
-			SyncLatency{3, 128 * time.Microsecond, 5 * time.Millisecond, 5 * time.Millisecond}},
+		{
+			"one",
+			[]time.Duration{time.Millisecond},
+			time.Second,
+			SyncLatency{1, time.Millisecond, time.Millisecond, time.Millisecond},
+		},
+		{
+			"mixed",
+			[]time.Duration{100 * time.Microsecond, 100 * time.Microsecond, 5 * time.Millisecond},
+			3 * time.Second,
+			SyncLatency{3, 128 * time.Microsecond, 5 * time.Millisecond, 5 * time.Millisecond},
+		},
 		{"longer than any bucket", []time.Duration{time.Hour}, time.Second, SyncLatency{1, time.Hour, time.Hour, time.Hour}},
 		{"a minute ago", []time.Duration{time.Millisecond}, 61 * time.Second, SyncLatency{}},
 	}
