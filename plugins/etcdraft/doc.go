@@ -18,7 +18,8 @@
 // SHA-256, format and configuration as JSON. A file is synced and named before
 // the mark is written, and files that no mark names are removed at the start.
 // The first byte of a proposed entry's data is 1; the entries of raft itself
-// have none.
+// have none. A membership change is raft's ConfChangeV2, whose context is JSON
+// (change.go).
 //
 // # On the wire
 //
@@ -27,5 +28,6 @@
 // connection begins with a hello (hello.go); messages come in frames
 // (frame.go), a snapshot as a head and its content (snapshot_transfer.go). With
 // TLS both sides are verified; a certificate with names of the form
-// replica-<id>.<cluster id> is taken from that replica only.
+// replica-<id>.<cluster id> is taken from that replica only, and if names are
+// checked at all (allowed_sans), it must have the replica's.
 package etcdraft
