@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,7 +41,12 @@ func sockets(cfg configs.Config) []socket {
 // preflight binds every address for a moment, so that one that is taken is told
 // before anything is started or written. The error is one sentence.
 func preflight(ctx context.Context, cfg configs.Config) error {
+	taken := map[string]string{} // address to setting
 	for _, s := range sockets(cfg) {
+		if other, ok := taken[s.bind]; ok && !strings.HasSuffix(s.bind, ":0") {
+			return usagef("%s stands in both %s and %s (%s): set one of them to another address", s.bind, other, s.key, cfg.Origins[s.key])
+		}
+		taken[s.bind] = s.key
 		if err := s.try(ctx); err != nil {
 			return s.explain(err, cfg.Origins[s.key])
 		}
