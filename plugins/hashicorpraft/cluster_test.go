@@ -62,7 +62,7 @@ func (c *cluster) start(replica uint64, broker int32) *node {
 	if err := n.backend.Start(c.t.Context(), consensus.StartConfig{
 		ClusterID: "c", ReplicaID: replica, BrokerID: broker, DataDir: c.t.TempDir(),
 		Peer:   consensus.PeerEndpoint{Listen: "127.0.0.1:0"},
-		Timing: consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond},
+		Timing: consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond},
 		// Small segments are made faster.
 		Options: []byte(`{"log_segment_bytes": 1048576}`),
 	}); err != nil {
