@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/quorate/quorate/consensus"
@@ -44,31 +43,29 @@ func (i *identity) client(address, cluster string, replica uint64) (*tls.Config,
 				return err
 			}
 		}
-		return checkOwner(state, cluster, replica)
+		return i.checkOwner(state, cluster, replica)
 	}
 	return cfg, nil
 }
 
 // checkOwner refuses the certificate of another replica. One that names replicas
-// of this cluster, as replica-<id>.<cluster>, must name this one; others may be
-// anybody's.
-func checkOwner(state tls.ConnectionState, cluster string, replica uint64) error {
+// of this cluster, as replica-<id>.<cluster>, must name this one. Others may be
+// anybody's, unless names were configured: then there must be this one, too.
+func (i *identity) checkOwner(state tls.ConnectionState, cluster string, replica uint64) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("it showed no certificate")
 	}
-	var named []string
+	want := fmt.Sprintf("replica-%d.%s", replica, cluster)
+	named := len(i.peer.AllowedSANs) > 0
 	for _, name := range state.PeerCertificates[0].DNSNames {
-		id, of, ok := strings.Cut(strings.TrimPrefix(name, "replica-"), ".")
-		if !ok || !strings.HasPrefix(name, "replica-") || !strings.EqualFold(of, cluster) {
-			continue
-		}
-		if id == strconv.FormatUint(replica, 10) {
+		if strings.EqualFold(name, want) {
 			return nil
 		}
-		named = append(named, name)
+		id, of, _ := strings.Cut(strings.ToLower(name), ".")
+		named = named || strings.HasPrefix(id, "replica-") && strings.EqualFold(of, cluster)
 	}
-	if len(named) > 0 {
-		return fmt.Errorf("replica %d showed the certificate of %s", replica, strings.Join(named, ", "))
+	if named {
+		return fmt.Errorf("replica %d showed a certificate without %q: it has %q", replica, want, state.PeerCertificates[0].DNSNames)
 	}
 	return nil
 }

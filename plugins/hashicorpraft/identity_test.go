@@ -71,6 +71,11 @@ func (a *authority) issue(names ...string) *consensus.PeerTLS {
 	}
 }
 
+func allow(who *consensus.PeerTLS, names ...string) *consensus.PeerTLS {
+	who.AllowedSANs = names
+	return who
+}
+
 func listenAs(t *testing.T, replica uint64, who *consensus.PeerTLS) *streams {
 	t.Helper()
 	s, err := listen(consensus.StartConfig{ClusterID: "c", ReplicaID: replica, Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: who}})
@@ -130,6 +135,8 @@ func TestCertificateOfAnotherReplica(t *testing.T) {
 		{"two names", ca.issue("replica-9.c", "replica-1.c"), two, true},
 		{"the dialler's is another's", ca.issue("replica-3.c"), two, false},
 		{"the listener's is another's", ca.issue("replica-1.c"), ca.issue("replica-3.c"), false},
+		{"names configured, and none of a replica", allow(ca.issue("brokers"), "brokers"), allow(ca.issue("brokers"), "brokers"), false},
+		{"names configured", allow(ca.issue("brokers", "replica-1.c"), "brokers"), allow(ca.issue("brokers", "replica-2.c"), "brokers"), true},
 		{"another authority's", newAuthority(t).issue("replica-1.c"), two, false},
 	}
 	for _, tt := range tests {

@@ -30,7 +30,7 @@ const (
 // which replica dials.
 //
 // A certificate that names a replica of this cluster is good for that one only;
-// see checkOwner.
+// see identity.checkOwner.
 //
 // Handshakes are made beside the accept loop, at most maxPeerConns connections
 // are open, and Close ends them all: the library would leave them.
@@ -154,7 +154,7 @@ func (s *streams) greet(c *tracked) error {
 	}
 	replica := binary.BigEndian.Uint64(got[cluster:])
 	if secure != nil {
-		if err := checkOwner(secure.ConnectionState(), s.cluster, replica); err != nil {
+		if err := who.checkOwner(secure.ConnectionState(), s.cluster, replica); err != nil {
 			return err
 		}
 	}
