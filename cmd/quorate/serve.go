@@ -15,6 +15,7 @@ import (
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
 	"github.com/quorate/quorate/core"
+	"github.com/quorate/quorate/core/wal"
 )
 
 func newServe() *cobra.Command {
@@ -131,7 +132,11 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 	if err != nil {
 		return withExitCode(err)
 	}
-	if err := run(ctx, coreConfig, backend, log, ready); err != nil {
+	err = run(ctx, coreConfig, backend, log, ready)
+	if errors.Is(err, wal.ErrFailed) {
+		return &exitError{consensus.ExitStorage, err} // the disk cannot be trusted, whoever noticed
+	}
+	if err != nil {
 		return withExitCode(err)
 	}
 	log.Info("stopped")

@@ -229,3 +229,29 @@ func TestForeignClusterStopsTheBroker(t *testing.T) {
 		}
 	})
 }
+
+// A broker that is not ready, because its logs are still being recovered, stays
+// fenced and is let in the moment it is.
+func TestNotLetInBeforeItIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		c.log.Elect(1, 1)
+		c.allIn()
+		n := c.node[1]
+		ready := make(chan struct{})
+		cfg := n.registration.cfg
+		cfg.BrokerID, cfg.Incarnation, cfg.Ready = 2, metadata.UUID{}, ready
+		slow := NewRegistration(cfg, n.client, n.fake, n.images, slog.New(slog.DiscardHandler))
+		n.done.Go(func() { _ = slow.Run(t.Context()) })
+		time.Sleep(10 * time.Second)
+		if slow.Epoch() < 0 || !slow.Fenced() {
+			t.Errorf("epoch %d, fenced %v: want a registration that waits", slow.Epoch(), slow.Fenced())
+		}
+		close(ready)
+		time.Sleep(cfg.HeartbeatInterval / 2)
+		if slow.Fenced() {
+			t.Error("ready and still fenced")
+		}
+		n.stop()
+	})
+}

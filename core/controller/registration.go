@@ -25,6 +25,9 @@ type RegistrationConfig struct {
 	Rack        string
 	Listeners   []metadata.Endpoint // for clients
 	Cluster     metadata.Endpoint   // for brokers; zero for a single node
+	// Ready is closed once this broker can lead; until then it asks to stay fenced.
+	// Nil: from the start.
+	Ready <-chan struct{}
 }
 
 // Leadership tells who leads the metadata log. A consensus.Client does.
@@ -120,6 +123,19 @@ func (r *Registration) gone() bool {
 	}
 }
 
+// ready tells whether this broker can lead.
+func (r *Registration) ready() bool {
+	if r.cfg.Ready == nil {
+		return true
+	}
+	select {
+	case <-r.cfg.Ready:
+		return true
+	default:
+		return false
+	}
+}
+
 func (r *Registration) leaving() bool {
 	select {
 	case <-r.leave:
@@ -130,11 +146,14 @@ func (r *Registration) leaving() bool {
 }
 
 // rest waits for the next heartbeat. A change of controller ends it at once, and
-// so does the wish to leave, once.
+// so do the wish to leave and the end of the start, each once.
 func (r *Registration) rest(ctx context.Context, changed <-chan struct{}, well bool) {
-	leave := r.leave
+	leave, ready := r.leave, r.cfg.Ready
 	if r.leaving() || !well {
 		leave = nil
+	}
+	if r.ready() {
+		ready = nil
 	}
 	t := time.NewTimer(r.cfg.HeartbeatInterval)
 	defer t.Stop()
@@ -142,6 +161,7 @@ func (r *Registration) rest(ctx context.Context, changed <-chan struct{}, well b
 	case <-t.C:
 	case <-changed:
 	case <-leave:
+	case <-ready:
 	case <-ctx.Done():
 	}
 }
@@ -223,6 +243,7 @@ func (r *Registration) beat(ctx context.Context) error {
 	req.BrokerID, req.BrokerEpoch = r.cfg.BrokerID, r.Epoch()
 	req.CurrentMetadataOffset = int64(r.images.Current().Index)
 	req.WantShutdown = r.leaving()
+	req.WantFence = !r.ready() && !req.WantShutdown
 	resp, err := r.client.Do(ctx, req)
 	if err != nil {
 		return err

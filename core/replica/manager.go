@@ -24,8 +24,9 @@ type Manager struct {
 	// turn is held by whoever brings the partitions into line with an image. It is a
 	// channel, not a mutex, because callbacks are called within.
 	turn      chan struct{}
-	adopted   bool // an image had this broker's registration; of turn
-	closed    bool // of turn
+	adopted   bool          // an image had this broker's registration; of turn
+	ready     chan struct{} // closed once adopted and open
+	closed    bool          // of turn
 	listeners map[string][]func(partition int32, leader bool, epoch int32)
 	marks     map[checkpointKey]int64 // of the last run, until the logs are open; of turn
 
@@ -53,6 +54,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		brokerEpoch: brokerEpoch,
 		log:         log.With("component", "replica"),
 		turn:        make(chan struct{}, 1),
+		ready:       make(chan struct{}),
 		listeners:   map[string][]func(int32, bool, int32){},
 		following:   newFollowing(),
 		syncs:       newSyncer(),

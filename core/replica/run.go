@@ -33,6 +33,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	return errors.Join(err, m.close())
 }
 
+// Ready is closed once the partitions of the first image of this registration are
+// open: from then on this broker can lead.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
 // runAdoption applies the current image as soon as it turns out that it is of
 // this registration, although it was published before that was known.
 func (m *Manager) runAdoption(ctx context.Context) error {
@@ -45,6 +49,7 @@ func (m *Manager) runAdoption(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if m.adopt() {
+			close(m.ready)
 			return nil
 		}
 	}
