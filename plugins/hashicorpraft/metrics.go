@@ -34,7 +34,7 @@ func (m *metrics) counter(name string, value uint64, labels ...string) {
 	*m = append(*m, consensus.Metric{Name: name, Counter: true, Value: float64(value), Labels: labelSet(labels)})
 }
 
-// labelSet makes a set of name, value, name, value …
+// labelSet makes a set of names and values that alternate.
 func labelSet(pairs []string) map[string]string {
 	if len(pairs) == 0 {
 		return nil
