@@ -43,6 +43,16 @@ soak: build
 chaos: build
 	$(GO) test -count=1 -tags=integration -timeout 120m -run TestChaos ./test/cluster/... -chaos $(CHAOS) -seed $(SEED) -v
 
+## verify: both built-in backends by the conformance kit, level 3, the quick form
+verify: build
+	./bin/quorate plugin verify etcd-raft --level 3 --quick
+	./bin/quorate plugin verify hashicorp-raft --level 3 --quick
+
+## verify-full: the same at level 4, for hours when nobody waits
+verify-full: build
+	./bin/quorate plugin verify etcd-raft --level 4
+	./bin/quorate plugin verify hashicorp-raft --level 4
+
 lint:
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...

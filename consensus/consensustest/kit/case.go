@@ -38,6 +38,9 @@ type Options struct {
 	Timing consensus.Timing
 	// PeerTLS is the identity of every replica, if not nil; for 127.0.0.1.
 	PeerTLS *consensus.PeerTLS
+	// Patience is how long the kit waits for what must happen at some time; 30 s if
+	// zero. Nothing is judged by the clock but what hangs.
+	Patience time.Duration
 	// Dir is where replicas keep their data; the system's temporary directory if empty.
 	Dir string
 	// Log gets what the kit does; nil: nothing.
@@ -49,6 +52,7 @@ func (o Options) complete() Options {
 		o.Timing = consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 200 * time.Millisecond}
 	}
 	o.Level = min(max(o.Level, 1), 4)
+	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }

@@ -36,7 +36,7 @@ func elections(l *lab) {
 		leader.start(consensus.OpenRecover)
 	}
 	l.converge()
-	ctx, cancel := context.WithTimeout(l.ctx, patience)
+	ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
 	defer cancel()
 	leader, _ := l.leader()
 	if m, err := leader.client().Members(ctx, consensus.Metadata); err != nil || len(m.Members) != len(l.nodes) {
@@ -51,7 +51,7 @@ func (l *lab) readsWhatIsCommitted() {
 		highest = max(highest, index)
 	}
 	leader, at := l.leader()
-	index, term, err := l.readIndex(leader, patience)
+	index, term, err := l.readIndex(leader, l.opts.Patience)
 	if leader.leadership() != at {
 		return // it lost the lead meanwhile, and may have refused
 	}

@@ -44,12 +44,12 @@ func positions(l *lab) {
 	n := l.nodes[0]
 	last := n.applied()
 	for _, from := range []uint64{1, last / 2, last} {
-		entries, err := l.read(n.client(), consensus.Metadata, from, int(last-from)+1, patience)
+		entries, err := l.read(n.client(), consensus.Metadata, from, int(last-from)+1, l.opts.Patience)
 		if err != nil || len(entries) != int(last-from)+1 || entries[0].Index != from {
 			l.checks.breaks("D2", "from %d of %d: %d entries, %v", from, last, len(entries), err)
 		}
 	}
-	if _, err := l.read(n.client(), consensus.Metadata, last+2, 1, patience); !errors.Is(err, consensus.ErrAheadOfLog) {
+	if _, err := l.read(n.client(), consensus.Metadata, last+2, 1, l.opts.Patience); !errors.Is(err, consensus.ErrAheadOfLog) {
 		l.checks.breaks("D4", "from %d, the log ends at %d: %v", last+2, last, err)
 	}
 	type answer struct {
@@ -58,7 +58,7 @@ func positions(l *lab) {
 	}
 	next := make(chan answer, 1)
 	l.background.Go(func() {
-		entries, err := l.read(n.client(), consensus.Metadata, last+1, 1, patience)
+		entries, err := l.read(n.client(), consensus.Metadata, last+1, 1, l.opts.Patience)
 		next <- answer{entries, err}
 	})
 	l.pause(20 * time.Millisecond) // so that it waits at the end, most of the time
@@ -138,7 +138,7 @@ func manyGroups(l *lab) {
 	}
 	l.commit(10, 4)
 	for _, g := range l.extra {
-		entries, err := l.read(c, g, 1, 6, patience)
+		entries, err := l.read(c, g, 1, 6, l.opts.Patience)
 		if err != nil {
 			l.checks.breaks("MULTI_GROUP", "group %d: read: %v", g, err)
 		}

@@ -102,7 +102,7 @@ func handshake(l *lab) {
 
 // refusedByHand starts the plugin without the cookie: it must say what it is and go.
 func (l *lab) refusedByHand() {
-	ctx, cancel := context.WithTimeout(l.ctx, patience)
+	ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
 	defer cancel()
 	cmd, err := l.front.(commander).command(ctx)
 	l.must(err)
@@ -119,7 +119,7 @@ func (l *lab) refusedByHand() {
 
 // shakesHands starts the plugin as a host does, reads its stdout, and dies.
 func (l *lab) shakesHands() {
-	ctx, cancel := context.WithTimeout(l.ctx, patience)
+	ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
 	defer cancel()
 	sockets := filepath.Join(l.dir, "s")
 	l.must(os.Mkdir(sockets, 0o700))
@@ -171,7 +171,7 @@ func hostDies(l *lab) {
 		n.stop() // and with it everything that the host asks
 		n.running.Wait()
 		way.die(p)
-		if !l.within(patience, func() bool {
+		if !l.within(l.opts.Patience, func() bool {
 			select {
 			case <-p.Exited():
 				return true
@@ -213,7 +213,7 @@ func foreignData(l *lab) {
 }
 
 func (l *lab) refuses(what string, launch Launch, want int) {
-	ctx, cancel := context.WithTimeout(l.ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(l.ctx, 2*l.opts.Patience)
 	defer cancel()
 	r, err := l.front.Launch(ctx, launch)
 	if err == nil {
@@ -248,13 +248,13 @@ func health(l *lab) {
 	n := l.nodes[0]
 	for range l.scale(10, 40, 200) {
 		l.pause(20 * time.Millisecond)
-		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(l.ctx, min(5*time.Second, l.opts.Patience))
 		s, err := n.client().Status(ctx, consensus.Metadata)
 		if err != nil || s.LastIndex < s.CommitIndex || s.FirstIndex == 0 {
 			l.checks.breaks("L3", "status %+v: %v", s, err)
 		}
 		if p := n.process(); p != nil {
-			if loop, _, err := p.Ask(ctx); err != nil || loop > patience {
+			if loop, _, err := p.Ask(ctx); err != nil || loop > l.opts.Patience {
 				l.checks.breaks("L3", "health under load: the loop is %s old: %v", loop, err)
 			}
 		}

@@ -20,7 +20,8 @@ type Certificate struct {
 }
 
 // Certificate returns what the report is worth: an error unless every case of
-// the level was asked for, and all that could be run passed.
+// the level was asked for, and all that could be run passed. Its level is lower
+// than the report's if the backend takes fewer replicas than that needs.
 func (r *Report) Certificate() (Certificate, error) {
 	switch {
 	case r.Partial:
@@ -28,9 +29,15 @@ func (r *Report) Certificate() (Certificate, error) {
 	case !r.Passed():
 		return Certificate{}, errors.New("not every case passed")
 	}
+	level := r.Level
+	for _, one := range r.Results {
+		if one.Skipped != "" && one.Case.Nodes > 1 && one.Case.Needs == 0 {
+			level = min(level, one.Case.Level-1) // a backend of one node goes no further
+		}
+	}
 	return Certificate{
 		Backend: r.Backend, Version: r.Version, SHA256: r.SHA256, Contract: r.Contract,
-		Level: r.Level, Quick: r.Quick, Seed: r.Seed, Date: r.Finished.UTC().Format(time.RFC3339),
+		Level: level, Quick: r.Quick, Seed: r.Seed, Date: r.Finished.UTC().Format(time.RFC3339),
 	}, nil
 }
 

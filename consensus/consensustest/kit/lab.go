@@ -17,10 +17,6 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
-// patience is how long the kit waits for what must happen at some time. Nothing
-// is judged by the clock but what hangs.
-const patience = 30 * time.Second
-
 // lab is the cluster that one case works with.
 type lab struct {
 	ctx        context.Context
@@ -163,8 +159,8 @@ func (l *lab) scale(quick, full, long int) int {
 
 // eventually waits for done, and ends the case if it waits in vain.
 func (l *lab) eventually(rule, what string, done func() bool) {
-	if !l.within(patience, done) {
-		l.giveUp(rule, "in vain for %s: %s%s", patience, what, l.status())
+	if !l.within(l.opts.Patience, done) {
+		l.giveUp(rule, "in vain for %s: %s%s", l.opts.Patience, what, l.status())
 	}
 }
 

@@ -21,8 +21,8 @@ func (l *lab) commit(count, inflight int) {
 		if have > last {
 			progress, last = time.Now(), have
 		}
-		if time.Since(progress) > patience {
-			l.giveUp("P3", "nothing was committed for %s%s", patience, l.status())
+		if time.Since(progress) > l.opts.Patience {
+			l.giveUp("P3", "nothing was committed for %s%s", l.opts.Patience, l.status())
 		}
 		n, at := l.leader()
 		l.pipeline(n, at, want-have, inflight)
@@ -63,14 +63,29 @@ func (l *lab) converge() {
 			continue
 		}
 		var missing string
-		if !l.within(patience, func() bool { missing = l.missing(n); return missing == "" }) {
+		if !l.within(l.opts.Patience, func() bool { missing = l.missing(n); return missing == "" }) {
 			rule := "S1"
-			if at := l.checks.acknowledged()[missing]; n.applied() < at {
+			if at := l.checks.acknowledged()[missing]; n.applied() < at && l.somebodyHas(at) {
 				rule = "D1"
 			}
 			l.giveUp(rule, "%q was committed, and is not delivered on replica %d%s", missing, n.id, l.status())
 		}
 	}
+}
+
+// somebodyHas tells whether any log reaches up to index: if not, it was lost.
+func (l *lab) somebodyHas(index uint64) bool {
+	for _, n := range l.nodes {
+		if c := n.client(); c != nil {
+			ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
+			s, err := c.Status(ctx, consensus.Metadata)
+			cancel()
+			if err != nil || s.LastIndex >= index {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // missing returns a command that was COMMITTED and that n has not applied.

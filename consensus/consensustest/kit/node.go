@@ -56,7 +56,7 @@ func (n *node) start(mode consensus.OpenMode) {
 }
 
 func (n *node) tryStart(mode consensus.OpenMode) error {
-	ctx, cancel := context.WithTimeout(n.l.ctx, patience)
+	ctx, cancel := context.WithTimeout(n.l.ctx, n.l.opts.Patience)
 	defer cancel()
 	r, err := n.l.front.Launch(ctx, n.launch(mode))
 	if err != nil {
@@ -138,7 +138,7 @@ func (n *node) sample(ctx context.Context, c consensus.Client, who life) {
 	tick := time.NewTicker(samplePeriod)
 	defer tick.Stop()
 	for {
-		call, cancel := context.WithTimeout(ctx, patience)
+		call, cancel := context.WithTimeout(ctx, n.l.opts.Patience)
 		if s, err := c.Status(call, consensus.Metadata); err == nil && ctx.Err() == nil {
 			n.l.checks.term(who, s.Leadership.Term)
 			n.l.checks.leadership(who, s.Leadership)
@@ -283,7 +283,7 @@ func (n *node) saveFrom(meta consensus.SnapshotMeta, r io.Reader) error {
 	if c == nil {
 		return consensus.ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(n.l.ctx, patience)
+	ctx, cancel := context.WithTimeout(n.l.ctx, n.l.opts.Patience)
 	defer cancel()
 	return c.SaveSnapshot(ctx, consensus.Metadata, meta, r)
 }

@@ -110,13 +110,13 @@ func (l *lab) raw(n *node, p consensus.Proposal, command string) consensus.Resul
 
 // await waits for the result of a proposal.
 func (l *lab) await(results <-chan consensus.Result) consensus.Result {
-	ctx, cancel := context.WithTimeout(l.ctx, patience)
+	ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
 	defer cancel()
 	select {
 	case r := <-results:
 		return r
 	case <-ctx.Done():
-		l.giveUp("P3", "a proposal has no result after %s", patience)
+		l.giveUp("P3", "a proposal has no result after %s", l.opts.Patience)
 		return consensus.Result{}
 	}
 }
