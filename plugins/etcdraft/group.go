@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,7 @@ var _ consensus.Group = (*group)(nil)
 func newGroup(b *Backend, spec consensus.GroupSpec, c config) (*group, error) {
 	g := &group{
 		id: uint64(spec.ID), self: b.cfg.ReplicaID, backend: b, timing: b.timing, tuning: withDefaults(spec.Tuning),
-		hints:     spec.Members,
+		hints:     slices.Clone(spec.Members),
 		log:       b.log.With("group", uint64(spec.ID)),
 		inbox:     newInbox(),
 		inflight:  budget{maxCount: maxInflightProposals, maxBytes: maxInflightBytes},
