@@ -26,7 +26,7 @@ func newLogger(cfg configs.Log, w io.Writer) (*slog.Logger, error) {
 	case cfg.Format == "json":
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	case cfg.Format == "auto" && isFile && isatty.IsTerminal(f.Fd()):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly})), nil
 	default:
 		return slog.New(slog.NewTextHandler(w, opts)), nil
 	}

@@ -45,7 +45,7 @@ processes and linearizability, 4 all of it for long.`,
 		Example: "  quorate plugin verify etcd-raft --level 3 --quick\n" +
 			"  quorate plugin verify ./my-raft --level 2 --sha256 ab12... --certificate my-raft.json",
 		Args: arguments(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args) },
+		RunE: v.run,
 	}
 	f := cmd.Flags()
 	f.IntVar(&v.options.Level, "level", 2, "how far to go, 1 to 4")

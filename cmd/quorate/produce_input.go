@@ -23,7 +23,7 @@ func valuesOf(values []string) source {
 	return func(ctx context.Context, f func(string)) error {
 		for _, v := range values {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // an interruption is no error of the input
 			}
 			f(v)
 		}

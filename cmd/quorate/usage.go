@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,10 +64,8 @@ func notTogether(cmd *cobra.Command, one, other string) error {
 
 // oneOf checks a flag that has a few values only.
 func oneOf(flag, value string, values ...string) error {
-	for _, v := range values {
-		if v == value {
-			return nil
-		}
+	if slices.Contains(values, value) {
+		return nil
 	}
 	last := len(values) - 1
 	return usagef("--%s is %q, which is not %s or %s", flag, value, strings.Join(values[:last], ", "), values[last])

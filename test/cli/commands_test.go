@@ -95,7 +95,7 @@ func ports(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		ts.Check(err)
-		defer l.Close() //nolint:gocritic // all at the end, so that they differ
+		defer l.Close()
 		ts.Setenv(name, l.Addr().String())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,9 +65,7 @@ func start(t *testing.T, opts lab.Options) *lab.Cluster {
 		"offsets.topic.num.partitions":     4,
 		"offsets.topic.replication.factor": opts.Nodes,
 	}
-	for k, v := range opts.Kafka {
-		settings[k] = v
-	}
+	maps.Copy(settings, opts.Kafka)
 	opts.Kafka = settings
 	c, err := lab.New(opts)
 	if err != nil {
@@ -92,6 +91,7 @@ func clusterDir(t *testing.T) string {
 	if *keep == "" {
 		return t.TempDir()
 	}
+	//nolint:usetesting // what is kept must outlive the test
 	dir, err := os.MkdirTemp(*keep, strings.ReplaceAll(t.Name(), "/", "-")+"-")
 	must(t, err)
 	t.Cleanup(func() {

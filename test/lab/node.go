@@ -120,7 +120,7 @@ func (n *Node) PluginPID() (int, error) {
 		if err != nil {
 			continue // the thread ended meanwhile
 		}
-		for _, c := range strings.Fields(string(children)) {
+		for c := range strings.FieldsSeq(string(children)) {
 			cmdline, err := os.ReadFile("/proc/" + c + "/cmdline")
 			if err == nil && n.cluster.isPlugin(cmdline) {
 				return strconv.Atoi(c)

@@ -30,7 +30,7 @@ func reservePorts(count int) (*ports, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", errors.Join(err, p.release()))
 		}
-		defer l.Close() //nolint:gocritic // all at the end, on purpose
+		defer l.Close()
 		addr, ok := l.Addr().(*net.TCPAddr)
 		if !ok {
 			return nil, fmt.Errorf("find a free port: got %v", l.Addr())
