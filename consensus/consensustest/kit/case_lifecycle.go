@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -100,11 +101,20 @@ func handshake(l *lab) {
 	}
 }
 
+// byHand is the plugin's command, for cases that need a process.
+func (l *lab) byHand(ctx context.Context, env ...string) (*exec.Cmd, error) {
+	c, ok := l.front.(commander)
+	if !ok {
+		return nil, errors.New("the front has no command")
+	}
+	return c.command(ctx, env...)
+}
+
 // refusedByHand starts the plugin without the cookie: it must say what it is and go.
 func (l *lab) refusedByHand() {
 	ctx, cancel := context.WithTimeout(l.ctx, l.opts.Patience)
 	defer cancel()
-	cmd, err := l.front.(commander).command(ctx)
+	cmd, err := l.byHand(ctx)
 	l.must(err)
 	stdout, err := cmd.Output()
 	if ctx.Err() != nil {
@@ -123,7 +133,7 @@ func (l *lab) shakesHands() {
 	defer cancel()
 	sockets := filepath.Join(l.dir, "s")
 	l.must(os.Mkdir(sockets, 0o700))
-	cmd, err := l.front.(commander).command(ctx, host.Greeting(sockets)...)
+	cmd, err := l.byHand(ctx, host.Greeting(sockets)...)
 	l.must(err)
 	read, write, err := os.Pipe()
 	l.must(err)

@@ -34,12 +34,23 @@ type reply struct {
 	swapped bool   // of a cas
 }
 
+// asked and told undo what porcupine's any hides; there is nothing else in it.
+func asked(input any) operation {
+	op, _ := input.(operation)
+	return op
+}
+
+func told(output any) reply {
+	r, _ := output.(reply)
+	return r
+}
+
 // register is the sequential specification, per key.
 var register = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
 		for _, o := range history {
-			key := o.Input.(operation).key
+			key := asked(o.Input).key
 			byKey[key] = append(byKey[key], o)
 		}
 		var parts [][]porcupine.Operation
@@ -50,7 +61,8 @@ var register = porcupine.Model{
 	},
 	Init: func() any { return "" },
 	Step: func(state, input, output any) (bool, any) {
-		value, op, r := state.(string), input.(operation), output.(reply)
+		op, r := asked(input), told(output)
+		value, _ := state.(string)
 		switch op.kind {
 		case "set":
 			return true, op.new
@@ -72,7 +84,7 @@ var register = porcupine.Model{
 
 // linearizable lets clients work with registers while faults happen, and wants
 // that there is one order of everything that explains what they were told.
-func linearizable(l *lab, faults func(*lab, context.Context)) {
+func linearizable(l *lab, faults func(*lab)) {
 	l.startAll(consensus.OpenBootstrap)
 	l.commit(5, 1)
 	ctx, cancel := context.WithCancel(l.ctx)
@@ -103,7 +115,7 @@ func linearizable(l *lab, faults func(*lab, context.Context)) {
 			}
 		})
 	}
-	faults(l, ctx)
+	faults(l)
 	l.pause(200 * time.Millisecond)
 	cancel()
 	working.Wait()
@@ -114,10 +126,10 @@ func linearizable(l *lab, faults func(*lab, context.Context)) {
 
 func (l *lab) judge(history []porcupine.Operation) {
 	// Reads without an answer say nothing.
-	history = slices.DeleteFunc(history, func(o porcupine.Operation) bool { return o.Input.(operation).kind == "get" && !o.Output.(reply).known })
+	history = slices.DeleteFunc(history, func(o porcupine.Operation) bool { return asked(o.Input).kind == "get" && !told(o.Output).known })
 	known := 0
 	for _, o := range history {
-		if o.Output.(reply).known {
+		if told(o.Output).known {
 			known++
 		}
 	}
@@ -206,7 +218,7 @@ func (l *lab) get(ctx context.Context, n *node, op operation) (reply, bool) {
 }
 
 // crashes kills whoever leads, and now and then somebody else.
-func crashes(l *lab, _ context.Context) {
+func crashes(l *lab) {
 	for range l.scale(4, 12, 60) {
 		l.pause(300 * time.Millisecond)
 		n, _ := l.leader()
@@ -220,7 +232,7 @@ func crashes(l *lab, _ context.Context) {
 }
 
 // partitions cuts off whoever leads, and now and then somebody else.
-func partitions(l *lab, _ context.Context) {
+func partitions(l *lab) {
 	for i := range l.scale(4, 12, 60) {
 		l.pause(300 * time.Millisecond)
 		n, _ := l.leader()

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -224,7 +225,7 @@ func (w *network) pump(to, from net.Conn, on way) {
 		switch {
 		case err == nil:
 			continue
-		case err == io.EOF: //nolint:errorlint // a connection's Read returns it bare
+		case errors.Is(err, io.EOF):
 			if tcp, ok := to.(*net.TCPConn); ok {
 				_ = tcp.CloseWrite() // the other direction notices if it can not
 			}
