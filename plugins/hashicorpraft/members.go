@@ -116,8 +116,9 @@ func (g *group) changeMembers(ctx context.Context, expect uint64, changes []cons
 	}
 	made := make(chan error, 1)
 	go func() { // the library may never answer; see close
-		defer func() { <-g.changing }()
-		made <- request(enqueueTimeout(ctx)).Error()
+		err := request(enqueueTimeout(ctx)).Error()
+		<-g.changing // first: who is told may begin the next
+		made <- err
 	}()
 	select {
 	case err = <-made:
