@@ -3,6 +3,7 @@ package hashicorpraft
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/quorate/quorate/consensus"
 )
@@ -34,6 +35,7 @@ func (g *group) closeOnce(ctx context.Context) error {
 	select {
 	case <-g.completed:
 	case <-ctx.Done():
+	case <-time.After(4 * g.b.cfg.Timing.ElectionTimeout): // the library may never answer; see abandon
 	}
 	err := g.raft.Shutdown().Error()
 	g.transport.CloseStreams()
