@@ -16,6 +16,10 @@ import (
 // samplePeriod is how often a replica is asked for its term.
 const samplePeriod = 50 * time.Millisecond
 
+// startPatience is the least that a replica gets to start, however impatient the
+// kit is otherwise: a busy machine is no fault of the backend.
+const startPatience = 30 * time.Second
+
 // node is one replica and the mini-host that goes with it: it applies what the
 // backend delivers, as a broker would, and forgets everything between lives.
 type node struct {
@@ -56,7 +60,7 @@ func (n *node) start(mode consensus.OpenMode) {
 }
 
 func (n *node) tryStart(mode consensus.OpenMode) error {
-	ctx, cancel := context.WithTimeout(n.l.ctx, n.l.opts.Patience)
+	ctx, cancel := context.WithTimeout(n.l.ctx, max(startPatience, n.l.opts.Patience))
 	defer cancel()
 	r, err := n.l.front.Launch(ctx, n.launch(mode))
 	if err != nil {

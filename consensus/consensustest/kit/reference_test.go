@@ -421,7 +421,7 @@ func (b *replica) Status() consensus.Status {
 	defer c.mu.Unlock()
 	if c.wrong.hungHealth && b.load {
 		c.mu.Unlock()
-		<-time.After(3 * time.Second)
+		<-time.After(7 * time.Second)
 		c.mu.Lock()
 	}
 	d := c.disks[b.id]
