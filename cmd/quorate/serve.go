@@ -75,12 +75,13 @@ func greeting(dev bool, cfg configs.Config, w io.Writer) func() {
 	}
 	program := os.Args[0]
 	return func() {
-		at := ""
-		if addr := cfg.Listeners[0].Advertise; addr != defaultBootstrap {
+		addr, at := cfg.Listeners[0].Advertise, ""
+		if addr != defaultBootstrap {
 			at = " -b " + addr
 		}
 		fmt.Fprintf(w, "\nquorate serves on %s. In another terminal:\n\n  echo hello | %s produce quickstart%s\n  %s consume quickstart -o start -e%s\n\n",
-			cfg.Listeners[0].Advertise, program, at, program, at)
+			addr, program, at, program, at)
+		fmt.Fprintf(w, "or, with kcat:\n\n\techo hello | kcat -P -b %s -t quickstart\n\tkcat -C -b %s -t quickstart -o beginning -e\n\n", addr, addr)
 	}
 }
 
