@@ -51,6 +51,7 @@ processes and linearizability, 4 all of it for long.`,
 	f.IntVar(&v.options.Level, "level", 2, "how far to go, 1 to 4")
 	f.Uint64Var(&v.options.Seed, "seed", 0, "repeat the random choices of an earlier run (0: any)")
 	f.BoolVar(&v.options.Quick, "quick", false, "the short form of every case, for CI")
+	f.StringVar(&v.options.Skip, "skip", "", "leave out the cases with this `text` in their number or name: deviations that are known")
 	f.StringVar(&v.options.Only, "only", "", "run only the cases with this `text` in their number or name")
 	f.StringVar(&v.settings, "options", "", "the backend's own settings, as `JSON`")
 	f.StringVar(&v.sha256, "sha256", "", "what the executable's SHA-256 must be")

@@ -30,6 +30,9 @@ type Options struct {
 	Seed uint64
 	// Only, if not empty, is what a case must have in its name.
 	Only string
+	// Skip, if not empty, is what a case must not have in its name: a deviation
+	// that is known. There is no certificate then.
+	Skip string
 	// Nodes bounds the clusters that are formed; 0 = what the backend takes.
 	Nodes int
 	// Backend is passed to the backend as its options.

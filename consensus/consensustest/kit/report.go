@@ -30,7 +30,7 @@ type Report struct {
 func NewReport(front Front, o Options, d consensus.Description) *Report {
 	return &Report{
 		Backend: d.Backend, Version: d.Version, Contract: fmt.Sprintf("1.%d", d.ContractMinor), Front: front.Name(),
-		Level: o.Level, Quick: o.Quick, Seed: o.Seed, Partial: o.Only != "" || o.Nodes > 0 && o.Nodes < 3, Started: time.Now(),
+		Level: o.Level, Quick: o.Quick, Seed: o.Seed, Partial: o.Only != "" || o.Skip != "" || o.Nodes > 0 && o.Nodes < 3, Started: time.Now(),
 	}
 }
 
@@ -38,7 +38,8 @@ func NewReport(front Front, o Options, d consensus.Description) *Report {
 func Selected(o Options) []Case {
 	var out []Case
 	for _, c := range Cases() {
-		if c.Level <= o.Level && strings.Contains(c.String(), o.Only) {
+		skipped := o.Skip != "" && strings.Contains(c.String(), o.Skip)
+		if c.Level <= o.Level && strings.Contains(c.String(), o.Only) && !skipped {
 			out = append(out, c)
 		}
 	}
