@@ -77,6 +77,22 @@ func OpenDataDir(path string, id Identity) (*DataDir, error) {
 	return d, nil
 }
 
+// OpenOwnDataDir claims a data directory that must be id's already: nothing is
+// made or stamped, so that a command given the wrong directory leaves no trace.
+func OpenOwnDataDir(path string, id Identity) (*DataDir, error) {
+	if _, err := os.Stat(filepath.Join(path, metaFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("data directory %s belongs to no node yet: set node/data_dir to that of a node that ran before", path)
+	}
+	d, err := claim(path, os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.check(id); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
 // claim locks a directory for this process.
 func claim(path string, flags int) (*DataDir, error) {
 	lock, err := os.OpenFile(filepath.Join(path, ".lock"), flags, 0o640)

@@ -114,3 +114,21 @@ func TestDataDirLostItsMetadata(t *testing.T) {
 		})
 	}
 }
+
+// A command for a node that ran before makes nothing of a directory without an owner.
+func TestOpenOwnDataDir(t *testing.T) {
+	id := core.Identity{ClusterID: "prod", NodeID: 1, Backend: "solo"}
+	dir := t.TempDir()
+	if _, err := core.OpenOwnDataDir(dir, id); err == nil || !strings.Contains(err.Error(), "belongs to no node yet") {
+		t.Errorf("got %v, want an error that says it belongs to no node", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v behind, %v", left, err)
+	}
+	made, err := core.OpenDataDir(dir, id)
+	must(t, err)
+	must(t, made.Close())
+	own, err := core.OpenOwnDataDir(dir, id)
+	must(t, err)
+	must(t, own.Close())
+}

@@ -99,10 +99,7 @@ committed, and writes it. The files are the same on every node.`,
 		if err != nil {
 			return err
 		}
-		if err := core.CheckDataDir(cfg.Node.DataDir, identity(cfg)); err != nil {
-			return &exitError{consensus.ExitConfig, err}
-		}
-		dir, err := core.OpenDataDir(cfg.Node.DataDir, identity(cfg))
+		dir, err := core.OpenOwnDataDir(cfg.Node.DataDir, identity(cfg))
 		if err != nil {
 			return &exitError{consensus.ExitConfig, err}
 		}
