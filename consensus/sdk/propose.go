@@ -128,9 +128,7 @@ func (g *group) propose(p consensus.Proposal, done func(consensus.Result)) {
 		return
 	}
 	g.log.Propose(p.Term, p.Data, func(r consensus.Result) {
-		if r.Outcome == consensus.Rejected {
-			g.sequence.rejected(p.Term, p.Sequence, run)
-		}
+		g.sequence.decided(p.Term, p.Sequence, run, r.Outcome == consensus.Rejected)
 		done(r)
 	})
 }

@@ -6,6 +6,7 @@ func TestSequence(t *testing.T) {
 	type step struct {
 		term, n uint64
 		reject  bool // the backend rejects (term, n), accepted in run
+		commit  bool // or commits it
 		run     uint64
 		ok      bool
 	}
@@ -36,6 +37,34 @@ func TestSequence(t *testing.T) {
 			{term: 1, n: 2, reject: true, run: 1},
 			{term: 1, n: 3, ok: true},
 		}, 3},
+		{"rejections come in any order", []step{
+			{term: 1, n: 1, ok: true},
+			{term: 1, n: 2, ok: true},
+			{term: 1, n: 3, ok: true},
+			{term: 1, n: 1, commit: true, run: 1},
+			{term: 1, n: 3, reject: true, run: 1},
+			{term: 1, n: 2, reject: true, run: 1},
+			{term: 1, n: 3},
+			{term: 1, n: 2, ok: true},
+			{term: 1, n: 3, ok: true},
+		}, 3},
+		{"a lower one steps back behind what was sent again", []step{
+			{term: 1, n: 1, ok: true},
+			{term: 1, n: 2, ok: true},
+			{term: 1, n: 2, reject: true, run: 1},
+			{term: 1, n: 2, ok: true},
+			{term: 1, n: 1, reject: true, run: 1},
+			{term: 1, n: 2, reject: true, run: 2},
+			{term: 1, n: 1, ok: true},
+		}, 1},
+		{"an answer that comes twice counts once", []step{
+			{term: 1, n: 1, ok: true},
+			{term: 1, n: 1, reject: true, run: 1},
+			{term: 1, n: 1, reject: true, run: 1},
+			{term: 1, n: 1, ok: true},
+			{term: 1, n: 1, reject: true, run: 1},
+			{term: 1, n: 2, ok: true},
+		}, 2},
 		{"a rejection of an older term says nothing", []step{
 			{term: 1, n: 1, ok: true}, {term: 2, n: 1, ok: true}, {term: 1, n: 1, reject: true, run: 1},
 		}, 1},
@@ -44,13 +73,16 @@ func TestSequence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var s sequence
 			for i, st := range tt.steps {
-				if st.reject {
-					s.rejected(st.term, st.n, st.run)
+				if st.reject || st.commit {
+					s.decided(st.term, st.n, st.run, st.reject)
 					continue
 				}
 				if _, ok := s.accept(st.term, st.n); ok != st.ok {
 					t.Fatalf("step %d: accept(%d, %d) = %t, want %t", i, st.term, st.n, ok, st.ok)
 				}
+			}
+			if limit := int(tt.last) + 2; len(s.undecided) > limit {
+				t.Errorf("%d are undecided, want at most %d", len(s.undecided), limit)
 			}
 			if got := s.position(s.term); got != tt.last {
 				t.Errorf("position %d, want %d", got, tt.last)
