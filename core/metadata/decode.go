@@ -69,6 +69,8 @@ func decodeRecord(r *metadatapb.Record) (Record, error) {
 		return UnregisterBrokerRecord{ID: k.UnregisterBroker.GetId(), Epoch: k.UnregisterBroker.GetEpoch()}, nil
 	case *metadatapb.Record_BrokerEpoch:
 		return BrokerEpochRecord{Next: k.BrokerEpoch.GetNext()}, nil
+	case *metadatapb.Record_ReplicaId:
+		return ReplicaIDRecord{Next: k.ReplicaId.GetNext()}, nil
 	case *metadatapb.Record_ProducerIds:
 		p := k.ProducerIds
 		return ProducerIDsRecord{BrokerID: p.GetBrokerId(), BrokerEpoch: p.GetBrokerEpoch(), NextProducerID: p.GetNextProducerId()}, nil
@@ -88,11 +90,15 @@ func decodeTopicRecord(r *metadatapb.Record) (Record, error) {
 		return PartitionRecord{
 			TopicID: id, Partition: p.GetPartition(), Replicas: p.GetReplicas(), ISR: p.GetIsr(),
 			Leader: p.GetLeader(), LeaderEpoch: p.GetLeaderEpoch(), PartitionEpoch: p.GetPartitionEpoch(),
+			Adding: p.GetReassignment().GetAdding(), Removing: p.GetReassignment().GetRemoving(),
 		}, err
 	case *metadatapb.Record_PartitionChange:
 		c := k.PartitionChange
 		id, err := decodeUUID(c.GetTopicId())
-		return PartitionChangeRecord{TopicID: id, Partition: c.GetPartition(), Leader: c.Leader, ISR: c.GetIsr(), Replicas: c.GetReplicas()}, err
+		return PartitionChangeRecord{
+			TopicID: id, Partition: c.GetPartition(), Leader: c.Leader, ISR: c.GetIsr(), Replicas: c.GetReplicas(),
+			Reassignment: decodeReassignment(c.GetReassignment()),
+		}, err
 	case *metadatapb.Record_RemoveTopic:
 		id, err := decodeUUID(k.RemoveTopic.GetId())
 		return RemoveTopicRecord{ID: id}, err
@@ -116,11 +122,19 @@ func decodeRegisterBroker(r *metadatapb.RegisterBroker) (Record, error) {
 	rec := RegisterBrokerRecord{
 		ID: r.GetId(), Epoch: r.GetEpoch(), Incarnation: incarnation, Rack: r.GetRack(),
 		Cluster: decodeEndpoint(r.GetCluster()), Fenced: r.GetFenced(), InControlledShutdown: r.GetInControlledShutdown(),
+		Replica: r.GetReplica(),
 	}
 	for _, e := range r.GetListeners() {
 		rec.Listeners = append(rec.Listeners, decodeEndpoint(e))
 	}
 	return rec, nil
+}
+
+func decodeReassignment(r *metadatapb.Reassignment) *Reassignment {
+	if r == nil {
+		return nil
+	}
+	return &Reassignment{Adding: r.GetAdding(), Removing: r.GetRemoving()}
 }
 
 func decodeEndpoint(e *metadatapb.Endpoint) Endpoint {

@@ -57,6 +57,8 @@ func (d *Delta) Replay(rec Record) error {
 		return d.replayUnregisterBroker(rec)
 	case BrokerEpochRecord:
 		return d.replayBrokerEpoch(rec)
+	case ReplicaIDRecord:
+		return d.replayReplicaID(rec)
 	case TopicRecord:
 		return d.replayTopic(rec)
 	case PartitionRecord:
@@ -152,6 +154,9 @@ func (d *Delta) ClusterID() string { return d.next.ClusterID }
 
 // NextBrokerEpoch returns the epoch that the next registration gets.
 func (d *Delta) NextBrokerEpoch() int64 { return d.next.NextBrokerEpoch }
+
+// NextReplicaID is Image.NextReplicaID.
+func (d *Delta) NextReplicaID() uint64 { return d.next.NextReplicaID }
 
 // NextProducerID returns the first producer id that no broker was given yet.
 func (d *Delta) NextProducerID() int64 { return d.next.NextProducerID }

@@ -54,6 +54,8 @@ func encodeRecord(rec Record) (*metadatapb.Record, error) {
 		return &metadatapb.Record{Kind: &metadatapb.Record_UnregisterBroker{UnregisterBroker: &metadatapb.UnregisterBroker{Id: rec.ID, Epoch: rec.Epoch}}}, nil
 	case BrokerEpochRecord:
 		return &metadatapb.Record{Kind: &metadatapb.Record_BrokerEpoch{BrokerEpoch: &metadatapb.BrokerEpoch{Next: rec.Next}}}, nil
+	case ReplicaIDRecord:
+		return &metadatapb.Record{Kind: &metadatapb.Record_ReplicaId{ReplicaId: &metadatapb.ReplicaId{Next: rec.Next}}}, nil
 	case ProducerIDsRecord:
 		return &metadatapb.Record{Kind: &metadatapb.Record_ProducerIds{ProducerIds: &metadatapb.ProducerIds{
 			BrokerId: rec.BrokerID, BrokerEpoch: rec.BrokerEpoch, NextProducerId: rec.NextProducerID,
@@ -71,10 +73,12 @@ func encodeTopicRecord(rec Record) (*metadatapb.Record, error) {
 		return &metadatapb.Record{Kind: &metadatapb.Record_Partition{Partition: &metadatapb.Partition{
 			TopicId: rec.TopicID[:], Partition: rec.Partition, Replicas: rec.Replicas, Isr: rec.ISR,
 			Leader: rec.Leader, LeaderEpoch: rec.LeaderEpoch, PartitionEpoch: rec.PartitionEpoch,
+			Reassignment: encodeMoving(rec.Adding, rec.Removing),
 		}}}, nil
 	case PartitionChangeRecord:
 		return &metadatapb.Record{Kind: &metadatapb.Record_PartitionChange{PartitionChange: &metadatapb.PartitionChange{
 			TopicId: rec.TopicID[:], Partition: rec.Partition, Leader: rec.Leader, Isr: rec.ISR, Replicas: rec.Replicas,
+			Reassignment: encodeReassignment(rec.Reassignment),
 		}}}, nil
 	case RemoveTopicRecord:
 		return &metadatapb.Record{Kind: &metadatapb.Record_RemoveTopic{RemoveTopic: &metadatapb.RemoveTopic{Id: rec.ID[:]}}}, nil
@@ -91,11 +95,27 @@ func encodeRegisterBroker(rec RegisterBrokerRecord) *metadatapb.RegisterBroker {
 	out := &metadatapb.RegisterBroker{
 		Id: rec.ID, Epoch: rec.Epoch, Incarnation: rec.Incarnation[:], Rack: rec.Rack,
 		Cluster: encodeEndpoint(rec.Cluster), Fenced: rec.Fenced, InControlledShutdown: rec.InControlledShutdown,
+		Replica: rec.Replica,
 	}
 	for _, e := range rec.Listeners {
 		out.Listeners = append(out.Listeners, encodeEndpoint(e))
 	}
 	return out
+}
+
+func encodeReassignment(r *Reassignment) *metadatapb.Reassignment {
+	if r == nil {
+		return nil
+	}
+	return &metadatapb.Reassignment{Adding: r.Adding, Removing: r.Removing}
+}
+
+// encodeMoving is the reassignment of a partition, nil if there is none.
+func encodeMoving(adding, removing []int32) *metadatapb.Reassignment {
+	if len(adding) == 0 && len(removing) == 0 {
+		return nil
+	}
+	return &metadatapb.Reassignment{Adding: adding, Removing: removing}
 }
 
 func encodeEndpoint(e Endpoint) *metadatapb.Endpoint {

@@ -32,6 +32,9 @@ type Image struct {
 	NextProducerID int64
 	// NextBrokerEpoch is the epoch that the next registration gets.
 	NextBrokerEpoch int64
+	// NextReplicaID is the first id that no replica of the metadata log had yet,
+	// as far as brokers have registered; ids are never used again (rule M1).
+	NextReplicaID uint64
 }
 
 // Broker is a registered broker.
@@ -45,6 +48,10 @@ type Broker struct {
 	// Fenced brokers lead nothing and are not shown to clients.
 	Fenced               bool
 	InControlledShutdown bool
+	// Replica is the broker's replica of the metadata log, 0 if it was not told. It
+	// names the disk, too: a broker that lost its disk comes back with another one,
+	// and with none of its partitions.
+	Replica uint64
 }
 
 // Endpoint is a listener as clients or brokers dial it.
@@ -68,6 +75,9 @@ type Partition struct {
 	Leader         int32 // NoLeader if there is none
 	LeaderEpoch    int32 // grows with every change of leader, also to none
 	PartitionEpoch int32 // grows with every change
+	// Adding and Removing are replicas that come and go in the reassignment that is
+	// under way (KIP-455). Both are among Replicas, and empty if there is none.
+	Adding, Removing []int32
 }
 
 // ConfigResource is what a configuration belongs to.

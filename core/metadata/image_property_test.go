@@ -78,7 +78,7 @@ func throughSnapshot(t *rapid.T, img *Image) *Image {
 func drawRecord(t *rapid.T, img *Image) Record {
 	brokers := slices.Sorted(maps.Keys(img.brokers))
 	topics := slices.SortedFunc(maps.Values(img.topics), func(a, b *Topic) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	kinds := []string{"register", "topic", "broker config", "producer ids", "cluster"}
+	kinds := []string{"register", "topic", "broker config", "producer ids", "replica id", "cluster"}
 	if len(brokers) > 0 {
 		kinds = append(kinds, "change", "unregister")
 	}
@@ -99,6 +99,8 @@ func drawRecord(t *rapid.T, img *Image) Record {
 		return ConfigRecord{Resource: ConfigResource{BrokerResource, ""}, Name: drawName(t), Value: drawValue(t)}
 	case "producer ids":
 		return ProducerIDsRecord{BrokerID: 1, BrokerEpoch: 2, NextProducerID: img.NextProducerID + 1000}
+	case "replica id":
+		return ReplicaIDRecord{Next: img.NextReplicaID + rapid.Uint64Range(0, 3).Draw(t, "more")}
 	case "cluster":
 		return ClusterRecord{ID: "c"}
 	case "change":
@@ -124,9 +126,21 @@ func drawTopicChange(t *rapid.T, kind string, topic *Topic) Record {
 		return RemoveTopicRecord{ID: topic.ID}
 	case kind == "partition change" && last >= 0:
 		n := rapid.IntRange(0, last).Draw(t, "partition")
-		return PartitionChangeRecord{TopicID: topic.ID, Partition: int32(n), Leader: &leader, ISR: isr, Replicas: replicas}
+		return PartitionChangeRecord{TopicID: topic.ID, Partition: int32(n), Leader: &leader, ISR: isr, Replicas: replicas, Reassignment: drawReassignment(t, replicas)}
 	default:
-		return PartitionRecord{TopicID: topic.ID, Partition: int32(last + 1), Replicas: replicas, ISR: isr, Leader: leader, LeaderEpoch: 4, PartitionEpoch: 5}
+		return PartitionRecord{TopicID: topic.ID, Partition: int32(last + 1), Replicas: replicas, ISR: isr, Leader: leader, LeaderEpoch: 4, PartitionEpoch: 5, Adding: replicas[:1]}
+	}
+}
+
+// drawReassignment draws one that begins, changes or ends; nil leaves it alone.
+func drawReassignment(t *rapid.T, replicas []int32) *Reassignment {
+	switch rapid.IntRange(0, 2).Draw(t, "reassignment") {
+	case 0:
+		return nil
+	case 1:
+		return &Reassignment{}
+	default:
+		return &Reassignment{Adding: replicas[:1], Removing: replicas[1:]}
 	}
 }
 
@@ -135,6 +149,7 @@ func drawRegistration(t *rapid.T, img *Image) Record {
 	return RegisterBrokerRecord{
 		ID: rapid.Int32Range(0, 4).Draw(t, "id"), Epoch: img.NextBrokerEpoch + rapid.Int64Range(0, 2).Draw(t, "epoch"),
 		Incarnation: UUID{rapid.Byte().Draw(t, "incarnation")}, Rack: drawName(t), Listeners: []Endpoint{endpoint}, Cluster: endpoint, Fenced: true,
+		Replica: rapid.Uint64Range(0, 9).Draw(t, "replica"),
 	}
 }
 

@@ -37,10 +37,14 @@ func (i *Image) appendBrokers(records []Record) []Record {
 	for _, b := range slices.SortedFunc(i.Brokers(), byEpoch) {
 		records = append(records, RegisterBrokerRecord{
 			ID: b.ID, Epoch: b.Epoch, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners,
-			Cluster: b.Cluster, Fenced: b.Fenced, InControlledShutdown: b.InControlledShutdown,
+			Cluster: b.Cluster, Fenced: b.Fenced, InControlledShutdown: b.InControlledShutdown, Replica: b.Replica,
 		})
 	}
-	return append(records, BrokerEpochRecord{Next: i.NextBrokerEpoch})
+	records = append(records, BrokerEpochRecord{Next: i.NextBrokerEpoch})
+	if i.NextReplicaID > 0 {
+		records = append(records, ReplicaIDRecord{Next: i.NextReplicaID})
+	}
+	return records
 }
 
 func (i *Image) appendTopics(records []Record) []Record {
@@ -51,6 +55,7 @@ func (i *Image) appendTopics(records []Record) []Record {
 			records = append(records, PartitionRecord{
 				TopicID: t.ID, Partition: int32(n), Replicas: p.Replicas, ISR: p.ISR,
 				Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+				Adding: p.Adding, Removing: p.Removing,
 			})
 		}
 	}

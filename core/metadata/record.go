@@ -22,6 +22,7 @@ type RegisterBrokerRecord struct {
 	// Fenced is true and InControlledShutdown false except in snapshots.
 	Fenced               bool
 	InControlledShutdown bool
+	Replica              uint64 // of the metadata log; 0 if it was not told
 }
 
 // BrokerChangeRecord changes a registration. Nil fields stay as they are.
@@ -42,6 +43,10 @@ type UnregisterBrokerRecord struct {
 // where the newest registration may be gone.
 type BrokerEpochRecord struct{ Next int64 }
 
+// ReplicaIDRecord gives the ids of replicas of the metadata log from
+// Image.NextReplicaID up to its own to somebody who joins.
+type ReplicaIDRecord struct{ Next uint64 }
+
 // TopicRecord creates a topic without partitions. Name and ID are unused.
 type TopicRecord struct {
 	Name string
@@ -56,6 +61,8 @@ type PartitionRecord struct {
 	Leader         int32
 	LeaderEpoch    int32 // zero except in snapshots
 	PartitionEpoch int32 // zero except in snapshots
+	// Adding and Removing are empty except in snapshots.
+	Adding, Removing []int32
 }
 
 // PartitionChangeRecord changes a partition: its partition epoch grows, and its
@@ -65,7 +72,12 @@ type PartitionChangeRecord struct {
 	Partition     int32
 	Leader        *int32
 	ISR, Replicas []int32
+	// Reassignment begins a reassignment, changes it, or, if it is empty, ends it.
+	Reassignment *Reassignment
 }
+
+// Reassignment is what a reassignment of a partition still has to do.
+type Reassignment struct{ Adding, Removing []int32 }
 
 // RemoveTopicRecord removes a topic with its partitions and configuration.
 type RemoveTopicRecord struct{ ID UUID }
@@ -89,6 +101,7 @@ func (RegisterBrokerRecord) isRecord()   {}
 func (BrokerChangeRecord) isRecord()     {}
 func (UnregisterBrokerRecord) isRecord() {}
 func (BrokerEpochRecord) isRecord()      {}
+func (ReplicaIDRecord) isRecord()        {}
 func (TopicRecord) isRecord()            {}
 func (PartitionRecord) isRecord()        {}
 func (PartitionChangeRecord) isRecord()  {}

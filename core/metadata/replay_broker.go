@@ -26,8 +26,10 @@ func (d *Delta) replayRegisterBroker(rec RegisterBrokerRecord) error {
 		Cluster:              rec.Cluster,
 		Fenced:               rec.Fenced,
 		InControlledShutdown: rec.InControlledShutdown,
+		Replica:              rec.Replica,
 	}
 	d.next.NextBrokerEpoch = rec.Epoch + 1
+	d.next.NextReplicaID = max(d.next.NextReplicaID, rec.Replica+1, uint64(rec.ID)+1) // the first replicas have brokers' ids
 	return nil
 }
 
@@ -60,6 +62,14 @@ func (d *Delta) replayBrokerEpoch(rec BrokerEpochRecord) error {
 		return fmt.Errorf("replay broker epoch: %d after %d", rec.Next, d.next.NextBrokerEpoch)
 	}
 	d.next.NextBrokerEpoch = rec.Next
+	return nil
+}
+
+func (d *Delta) replayReplicaID(rec ReplicaIDRecord) error {
+	if rec.Next < d.next.NextReplicaID {
+		return fmt.Errorf("replay replica id: next %d after %d", rec.Next, d.next.NextReplicaID)
+	}
+	d.next.NextReplicaID = rec.Next
 	return nil
 }
 

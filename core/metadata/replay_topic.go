@@ -33,6 +33,8 @@ func (d *Delta) replayPartition(rec PartitionRecord) error {
 		Leader:         rec.Leader,
 		LeaderEpoch:    rec.LeaderEpoch,
 		PartitionEpoch: rec.PartitionEpoch,
+		Adding:         rec.Adding,
+		Removing:       rec.Removing,
 	}
 	if err := p.check(); err != nil {
 		return fmt.Errorf("replay partition %s-%d: %w", rec.TopicID, rec.Partition, err)
@@ -52,6 +54,9 @@ func (d *Delta) replayPartitionChange(rec PartitionChangeRecord) error {
 	}
 	if len(rec.ISR) > 0 {
 		p.ISR = rec.ISR
+	}
+	if rec.Reassignment != nil {
+		p.Adding, p.Removing = rec.Reassignment.Adding, rec.Reassignment.Removing
 	}
 	if rec.Leader != nil && *rec.Leader != p.Leader {
 		p.Leader = *rec.Leader
@@ -82,6 +87,13 @@ func (p *Partition) check() error {
 	}
 	if p.Leader != NoLeader && !slices.Contains(p.ISR, p.Leader) {
 		return fmt.Errorf("leader %d is not in isr %v", p.Leader, p.ISR)
+	}
+	for _, ids := range [][]int32{p.Adding, p.Removing} {
+		for i, id := range ids {
+			if !slices.Contains(p.Replicas, id) || slices.Contains(ids[:i], id) {
+				return fmt.Errorf("adding %v, removing %v of replicas %v", p.Adding, p.Removing, p.Replicas)
+			}
+		}
 	}
 	if p.LeaderEpoch < 0 || p.PartitionEpoch < 0 {
 		return fmt.Errorf("leader epoch %d, partition epoch %d", p.LeaderEpoch, p.PartitionEpoch)

@@ -90,6 +90,7 @@ type Record struct {
 	//	*Record_ProducerIds
 	//	*Record_Cluster
 	//	*Record_BrokerEpoch
+	//	*Record_ReplicaId
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -231,6 +232,15 @@ func (x *Record) GetBrokerEpoch() *BrokerEpoch {
 	return nil
 }
 
+func (x *Record) GetReplicaId() *ReplicaId {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_ReplicaId); ok {
+			return x.ReplicaId
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -290,6 +300,11 @@ type Record_BrokerEpoch struct {
 	BrokerEpoch *BrokerEpoch `protobuf:"bytes,11,opt,name=broker_epoch,json=brokerEpoch,proto3,oneof"`
 }
 
+type Record_ReplicaId struct {
+	// An id of a replica of this log was given out.
+	ReplicaId *ReplicaId `protobuf:"bytes,12,opt,name=replica_id,json=replicaId,proto3,oneof"`
+}
+
 func (*Record_RegisterBroker) isRecord_Kind() {}
 
 func (*Record_BrokerChange) isRecord_Kind() {}
@@ -311,6 +326,8 @@ func (*Record_ProducerIds) isRecord_Kind() {}
 func (*Record_Cluster) isRecord_Kind() {}
 
 func (*Record_BrokerEpoch) isRecord_Kind() {}
+
+func (*Record_ReplicaId) isRecord_Kind() {}
 
 // Endpoint is a listener as it is dialled.
 type Endpoint struct {
@@ -404,8 +421,11 @@ type RegisterBroker struct {
 	Fenced bool `protobuf:"varint,7,opt,name=fenced,proto3" json:"fenced,omitempty"`
 	// Whether it is shutting down; false except in snapshots.
 	InControlledShutdown bool `protobuf:"varint,8,opt,name=in_controlled_shutdown,json=inControlledShutdown,proto3" json:"in_controlled_shutdown,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The broker's replica of the metadata log, which names its disk: a broker that
+	// has lost it comes back with another. 0 if it was not told.
+	Replica       uint64 `protobuf:"varint,9,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterBroker) Reset() {
@@ -492,6 +512,13 @@ func (x *RegisterBroker) GetInControlledShutdown() bool {
 		return x.InControlledShutdown
 	}
 	return false
+}
+
+func (x *RegisterBroker) GetReplica() uint64 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
 }
 
 // BrokerChange changes a registered broker.
@@ -694,8 +721,10 @@ type Partition struct {
 	LeaderEpoch int32 `protobuf:"varint,6,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
 	// Zero except in snapshots.
 	PartitionEpoch int32 `protobuf:"varint,7,opt,name=partition_epoch,json=partitionEpoch,proto3" json:"partition_epoch,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Where the partition is being moved to; absent if it is not, and except in snapshots.
+	Reassignment  *Reassignment `protobuf:"bytes,8,opt,name=reassignment,proto3" json:"reassignment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Partition) Reset() {
@@ -777,6 +806,68 @@ func (x *Partition) GetPartitionEpoch() int32 {
 	return 0
 }
 
+func (x *Partition) GetReassignment() *Reassignment {
+	if x != nil {
+		return x.Reassignment
+	}
+	return nil
+}
+
+// Reassignment is a change of replicas that is under way (KIP-455).
+type Reassignment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Replicas that are to be in sync before the others go; a subset of the replicas.
+	Adding []int32 `protobuf:"varint,1,rep,packed,name=adding,proto3" json:"adding,omitempty"`
+	// Replicas that go at the end; a subset of the replicas.
+	Removing      []int32 `protobuf:"varint,2,rep,packed,name=removing,proto3" json:"removing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reassignment) Reset() {
+	*x = Reassignment{}
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reassignment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reassignment) ProtoMessage() {}
+
+func (x *Reassignment) ProtoReflect() protoreflect.Message {
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reassignment.ProtoReflect.Descriptor instead.
+func (*Reassignment) Descriptor() ([]byte, []int) {
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Reassignment) GetAdding() []int32 {
+	if x != nil {
+		return x.Adding
+	}
+	return nil
+}
+
+func (x *Reassignment) GetRemoving() []int32 {
+	if x != nil {
+		return x.Removing
+	}
+	return nil
+}
+
 // PartitionChange changes a partition. Its partition epoch grows by one, and its
 // leader epoch by one if the leader is another.
 type PartitionChange struct {
@@ -790,14 +881,16 @@ type PartitionChange struct {
 	// Empty: unchanged.
 	Isr []int32 `protobuf:"varint,4,rep,packed,name=isr,proto3" json:"isr,omitempty"`
 	// Empty: unchanged.
-	Replicas      []int32 `protobuf:"varint,5,rep,packed,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas []int32 `protobuf:"varint,5,rep,packed,name=replicas,proto3" json:"replicas,omitempty"`
+	// Absent: unchanged. Empty: none is under way any more.
+	Reassignment  *Reassignment `protobuf:"bytes,6,opt,name=reassignment,proto3" json:"reassignment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartitionChange) Reset() {
 	*x = PartitionChange{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[8]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +902,7 @@ func (x *PartitionChange) String() string {
 func (*PartitionChange) ProtoMessage() {}
 
 func (x *PartitionChange) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[8]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +915,7 @@ func (x *PartitionChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionChange.ProtoReflect.Descriptor instead.
 func (*PartitionChange) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{8}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartitionChange) GetTopicId() []byte {
@@ -860,6 +953,13 @@ func (x *PartitionChange) GetReplicas() []int32 {
 	return nil
 }
 
+func (x *PartitionChange) GetReassignment() *Reassignment {
+	if x != nil {
+		return x.Reassignment
+	}
+	return nil
+}
+
 // RemoveTopic removes a topic.
 type RemoveTopic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -871,7 +971,7 @@ type RemoveTopic struct {
 
 func (x *RemoveTopic) Reset() {
 	*x = RemoveTopic{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[9]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +983,7 @@ func (x *RemoveTopic) String() string {
 func (*RemoveTopic) ProtoMessage() {}
 
 func (x *RemoveTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[9]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +996,7 @@ func (x *RemoveTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTopic.ProtoReflect.Descriptor instead.
 func (*RemoveTopic) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{9}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveTopic) GetId() []byte {
@@ -923,7 +1023,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[10]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1035,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[10]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1048,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{10}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Config) GetResourceType() int32 {
@@ -994,7 +1094,7 @@ type ProducerIds struct {
 
 func (x *ProducerIds) Reset() {
 	*x = ProducerIds{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[11]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1106,7 @@ func (x *ProducerIds) String() string {
 func (*ProducerIds) ProtoMessage() {}
 
 func (x *ProducerIds) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[11]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1119,7 @@ func (x *ProducerIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProducerIds.ProtoReflect.Descriptor instead.
 func (*ProducerIds) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{11}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProducerIds) GetBrokerId() int32 {
@@ -1054,7 +1154,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[12]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1166,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[12]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1179,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{12}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cluster) GetId() string {
@@ -1100,7 +1200,7 @@ type BrokerEpoch struct {
 
 func (x *BrokerEpoch) Reset() {
 	*x = BrokerEpoch{}
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[13]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1212,7 @@ func (x *BrokerEpoch) String() string {
 func (*BrokerEpoch) ProtoMessage() {}
 
 func (x *BrokerEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[13]
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,10 +1225,56 @@ func (x *BrokerEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerEpoch.ProtoReflect.Descriptor instead.
 func (*BrokerEpoch) Descriptor() ([]byte, []int) {
-	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{13}
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BrokerEpoch) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+// ReplicaId is the counter of the replicas of the metadata log.
+type ReplicaId struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first id that no replica was given yet.
+	Next          uint64 `protobuf:"varint,1,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaId) Reset() {
+	*x = ReplicaId{}
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaId) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaId) ProtoMessage() {}
+
+func (x *ReplicaId) ProtoReflect() protoreflect.Message {
+	mi := &file_core_metadata_metadatapb_records_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaId.ProtoReflect.Descriptor instead.
+func (*ReplicaId) Descriptor() ([]byte, []int) {
+	return file_core_metadata_metadatapb_records_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReplicaId) GetNext() uint64 {
 	if x != nil {
 		return x.Next
 	}
@@ -1141,7 +1287,7 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\n" +
 	"&core/metadata/metadatapb/records.proto\x12\x13quorate.metadata.v1\"D\n" +
 	"\vRecordBatch\x125\n" +
-	"\arecords\x18\x01 \x03(\v2\x1b.quorate.metadata.v1.RecordR\arecords\"\x8d\x06\n" +
+	"\arecords\x18\x01 \x03(\v2\x1b.quorate.metadata.v1.RecordR\arecords\"\xce\x06\n" +
 	"\x06Record\x12N\n" +
 	"\x0fregister_broker\x18\x01 \x01(\v2#.quorate.metadata.v1.RegisterBrokerH\x00R\x0eregisterBroker\x12H\n" +
 	"\rbroker_change\x18\x02 \x01(\v2!.quorate.metadata.v1.BrokerChangeH\x00R\fbrokerChange\x12T\n" +
@@ -1154,13 +1300,15 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\fproducer_ids\x18\t \x01(\v2 .quorate.metadata.v1.ProducerIdsH\x00R\vproducerIds\x128\n" +
 	"\acluster\x18\n" +
 	" \x01(\v2\x1c.quorate.metadata.v1.ClusterH\x00R\acluster\x12E\n" +
-	"\fbroker_epoch\x18\v \x01(\v2 .quorate.metadata.v1.BrokerEpochH\x00R\vbrokerEpochB\x06\n" +
+	"\fbroker_epoch\x18\v \x01(\v2 .quorate.metadata.v1.BrokerEpochH\x00R\vbrokerEpoch\x12?\n" +
+	"\n" +
+	"replica_id\x18\f \x01(\v2\x1e.quorate.metadata.v1.ReplicaIdH\x00R\treplicaIdB\x06\n" +
 	"\x04kind\"b\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x03 \x01(\x05R\x04port\x12\x1a\n" +
-	"\bsecurity\x18\x04 \x01(\tR\bsecurity\"\xb0\x02\n" +
+	"\bsecurity\x18\x04 \x01(\tR\bsecurity\"\xca\x02\n" +
 	"\x0eRegisterBroker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12 \n" +
@@ -1169,7 +1317,8 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\tlisteners\x18\x05 \x03(\v2\x1d.quorate.metadata.v1.EndpointR\tlisteners\x127\n" +
 	"\acluster\x18\x06 \x01(\v2\x1d.quorate.metadata.v1.EndpointR\acluster\x12\x16\n" +
 	"\x06fenced\x18\a \x01(\bR\x06fenced\x124\n" +
-	"\x16in_controlled_shutdown\x18\b \x01(\bR\x14inControlledShutdown\"\xb2\x01\n" +
+	"\x16in_controlled_shutdown\x18\b \x01(\bR\x14inControlledShutdown\x12\x18\n" +
+	"\areplica\x18\t \x01(\x04R\areplica\"\xb2\x01\n" +
 	"\fBrokerChange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1b\n" +
@@ -1182,7 +1331,7 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\"+\n" +
 	"\x05Topic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\fR\x02id\"\xd6\x01\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\"\x9d\x02\n" +
 	"\tPartition\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1a\n" +
@@ -1190,13 +1339,18 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\x03isr\x18\x04 \x03(\x05R\x03isr\x12\x16\n" +
 	"\x06leader\x18\x05 \x01(\x05R\x06leader\x12!\n" +
 	"\fleader_epoch\x18\x06 \x01(\x05R\vleaderEpoch\x12'\n" +
-	"\x0fpartition_epoch\x18\a \x01(\x05R\x0epartitionEpoch\"\xa0\x01\n" +
+	"\x0fpartition_epoch\x18\a \x01(\x05R\x0epartitionEpoch\x12E\n" +
+	"\freassignment\x18\b \x01(\v2!.quorate.metadata.v1.ReassignmentR\freassignment\"B\n" +
+	"\fReassignment\x12\x16\n" +
+	"\x06adding\x18\x01 \x03(\x05R\x06adding\x12\x1a\n" +
+	"\bremoving\x18\x02 \x03(\x05R\bremoving\"\xe7\x01\n" +
 	"\x0fPartitionChange\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1b\n" +
 	"\x06leader\x18\x03 \x01(\x05H\x00R\x06leader\x88\x01\x01\x12\x10\n" +
 	"\x03isr\x18\x04 \x03(\x05R\x03isr\x12\x1a\n" +
-	"\breplicas\x18\x05 \x03(\x05R\breplicasB\t\n" +
+	"\breplicas\x18\x05 \x03(\x05R\breplicas\x12E\n" +
+	"\freassignment\x18\x06 \x01(\v2!.quorate.metadata.v1.ReassignmentR\freassignmentB\t\n" +
 	"\a_leader\"\x1d\n" +
 	"\vRemoveTopic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\"\x8b\x01\n" +
@@ -1213,7 +1367,9 @@ const file_core_metadata_metadatapb_records_proto_rawDesc = "" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"!\n" +
 	"\vBrokerEpoch\x12\x12\n" +
-	"\x04next\x18\x01 \x01(\x03R\x04nextB5Z3github.com/quorate/quorate/core/metadata/metadatapbb\x06proto3"
+	"\x04next\x18\x01 \x01(\x03R\x04next\"\x1f\n" +
+	"\tReplicaId\x12\x12\n" +
+	"\x04next\x18\x01 \x01(\x04R\x04nextB5Z3github.com/quorate/quorate/core/metadata/metadatapbb\x06proto3"
 
 var (
 	file_core_metadata_metadatapb_records_proto_rawDescOnce sync.Once
@@ -1227,7 +1383,7 @@ func file_core_metadata_metadatapb_records_proto_rawDescGZIP() []byte {
 	return file_core_metadata_metadatapb_records_proto_rawDescData
 }
 
-var file_core_metadata_metadatapb_records_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_core_metadata_metadatapb_records_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_core_metadata_metadatapb_records_proto_goTypes = []any{
 	(*RecordBatch)(nil),      // 0: quorate.metadata.v1.RecordBatch
 	(*Record)(nil),           // 1: quorate.metadata.v1.Record
@@ -1237,12 +1393,14 @@ var file_core_metadata_metadatapb_records_proto_goTypes = []any{
 	(*UnregisterBroker)(nil), // 5: quorate.metadata.v1.UnregisterBroker
 	(*Topic)(nil),            // 6: quorate.metadata.v1.Topic
 	(*Partition)(nil),        // 7: quorate.metadata.v1.Partition
-	(*PartitionChange)(nil),  // 8: quorate.metadata.v1.PartitionChange
-	(*RemoveTopic)(nil),      // 9: quorate.metadata.v1.RemoveTopic
-	(*Config)(nil),           // 10: quorate.metadata.v1.Config
-	(*ProducerIds)(nil),      // 11: quorate.metadata.v1.ProducerIds
-	(*Cluster)(nil),          // 12: quorate.metadata.v1.Cluster
-	(*BrokerEpoch)(nil),      // 13: quorate.metadata.v1.BrokerEpoch
+	(*Reassignment)(nil),     // 8: quorate.metadata.v1.Reassignment
+	(*PartitionChange)(nil),  // 9: quorate.metadata.v1.PartitionChange
+	(*RemoveTopic)(nil),      // 10: quorate.metadata.v1.RemoveTopic
+	(*Config)(nil),           // 11: quorate.metadata.v1.Config
+	(*ProducerIds)(nil),      // 12: quorate.metadata.v1.ProducerIds
+	(*Cluster)(nil),          // 13: quorate.metadata.v1.Cluster
+	(*BrokerEpoch)(nil),      // 14: quorate.metadata.v1.BrokerEpoch
+	(*ReplicaId)(nil),        // 15: quorate.metadata.v1.ReplicaId
 }
 var file_core_metadata_metadatapb_records_proto_depIdxs = []int32{
 	1,  // 0: quorate.metadata.v1.RecordBatch.records:type_name -> quorate.metadata.v1.Record
@@ -1251,19 +1409,22 @@ var file_core_metadata_metadatapb_records_proto_depIdxs = []int32{
 	5,  // 3: quorate.metadata.v1.Record.unregister_broker:type_name -> quorate.metadata.v1.UnregisterBroker
 	6,  // 4: quorate.metadata.v1.Record.topic:type_name -> quorate.metadata.v1.Topic
 	7,  // 5: quorate.metadata.v1.Record.partition:type_name -> quorate.metadata.v1.Partition
-	8,  // 6: quorate.metadata.v1.Record.partition_change:type_name -> quorate.metadata.v1.PartitionChange
-	9,  // 7: quorate.metadata.v1.Record.remove_topic:type_name -> quorate.metadata.v1.RemoveTopic
-	10, // 8: quorate.metadata.v1.Record.config:type_name -> quorate.metadata.v1.Config
-	11, // 9: quorate.metadata.v1.Record.producer_ids:type_name -> quorate.metadata.v1.ProducerIds
-	12, // 10: quorate.metadata.v1.Record.cluster:type_name -> quorate.metadata.v1.Cluster
-	13, // 11: quorate.metadata.v1.Record.broker_epoch:type_name -> quorate.metadata.v1.BrokerEpoch
-	2,  // 12: quorate.metadata.v1.RegisterBroker.listeners:type_name -> quorate.metadata.v1.Endpoint
-	2,  // 13: quorate.metadata.v1.RegisterBroker.cluster:type_name -> quorate.metadata.v1.Endpoint
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 6: quorate.metadata.v1.Record.partition_change:type_name -> quorate.metadata.v1.PartitionChange
+	10, // 7: quorate.metadata.v1.Record.remove_topic:type_name -> quorate.metadata.v1.RemoveTopic
+	11, // 8: quorate.metadata.v1.Record.config:type_name -> quorate.metadata.v1.Config
+	12, // 9: quorate.metadata.v1.Record.producer_ids:type_name -> quorate.metadata.v1.ProducerIds
+	13, // 10: quorate.metadata.v1.Record.cluster:type_name -> quorate.metadata.v1.Cluster
+	14, // 11: quorate.metadata.v1.Record.broker_epoch:type_name -> quorate.metadata.v1.BrokerEpoch
+	15, // 12: quorate.metadata.v1.Record.replica_id:type_name -> quorate.metadata.v1.ReplicaId
+	2,  // 13: quorate.metadata.v1.RegisterBroker.listeners:type_name -> quorate.metadata.v1.Endpoint
+	2,  // 14: quorate.metadata.v1.RegisterBroker.cluster:type_name -> quorate.metadata.v1.Endpoint
+	8,  // 15: quorate.metadata.v1.Partition.reassignment:type_name -> quorate.metadata.v1.Reassignment
+	8,  // 16: quorate.metadata.v1.PartitionChange.reassignment:type_name -> quorate.metadata.v1.Reassignment
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_core_metadata_metadatapb_records_proto_init() }
@@ -1283,17 +1444,18 @@ func file_core_metadata_metadatapb_records_proto_init() {
 		(*Record_ProducerIds)(nil),
 		(*Record_Cluster)(nil),
 		(*Record_BrokerEpoch)(nil),
+		(*Record_ReplicaId)(nil),
 	}
 	file_core_metadata_metadatapb_records_proto_msgTypes[4].OneofWrappers = []any{}
-	file_core_metadata_metadatapb_records_proto_msgTypes[8].OneofWrappers = []any{}
-	file_core_metadata_metadatapb_records_proto_msgTypes[10].OneofWrappers = []any{}
+	file_core_metadata_metadatapb_records_proto_msgTypes[9].OneofWrappers = []any{}
+	file_core_metadata_metadatapb_records_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_metadata_metadatapb_records_proto_rawDesc), len(file_core_metadata_metadatapb_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
