@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensuspb"
@@ -33,13 +34,14 @@ type Bare struct {
 // LaunchBare starts the process, the backend and its groups, and returns once
 // they are open. The error is an *ExitError if the process said why it did not
 // come up. Supervision's StartTimeout counts, nothing else of it. A plugin hears
-// of a bare host by calls alone, so Start.HostLease should be long.
-func LaunchBare(ctx context.Context, spec Spec, log *slog.Logger) (*Bare, error) {
+// of a bare host by calls alone, so Start.HostLease should be long. The
+// connection to the plugin is made with dial.
+func LaunchBare(ctx context.Context, spec Spec, log *slog.Logger, dial ...grpc.DialOption) (*Bare, error) {
 	spec, err := spec.complete()
 	if err != nil {
 		return nil, &ExitError{Code: consensus.ExitConfig, Reason: err.Error(), Err: err}
 	}
-	proc, err := startProcess(spec, log.With("plugin", spec.Name))
+	proc, err := startProcess(spec, log.With("plugin", spec.Name), dial...)
 	if err != nil {
 		end := judge(err, -1)
 		return nil, &ExitError{Code: end.code, Reason: end.Error(), Err: end.err}

@@ -106,6 +106,16 @@ func (c *client) current() (*session, error) {
 	}
 }
 
+// RPC is the contract as it goes over the wire, on the connection that there is
+// now: for who wants to say what no host says. ErrUnavailable without one.
+func (c *client) RPC() (consensuspb.ConsensusClient, error) {
+	s, err := c.current()
+	if err != nil {
+		return nil, err
+	}
+	return s.rpc, nil
+}
+
 // await returns the session once there is one.
 func (c *client) await(ctx context.Context) (*session, error) {
 	for {

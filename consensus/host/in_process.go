@@ -34,8 +34,9 @@ func (p *inProcess) Health() consensus.Health {
 
 // InProcess starts b in this process and returns a client for it: the server of
 // the SDK and the client of the host over an in-memory connection. stop stops
-// the backend and must be called; it may be called more than once.
-func InProcess(ctx context.Context, b consensus.Backend, start consensus.StartConfig, groups []consensus.GroupSpec) (consensus.Client, func(), error) {
+// the backend and must be called; it may be called more than once. The
+// connection is made with dial.
+func InProcess(ctx context.Context, b consensus.Backend, start consensus.StartConfig, groups []consensus.GroupSpec, dial ...grpc.DialOption) (consensus.Client, func(), error) {
 	s := sdk.NewServer(b)
 	g := grpc.NewServer(s.Options()...)
 	s.Register(g)
@@ -46,9 +47,9 @@ func InProcess(ctx context.Context, b consensus.Backend, start consensus.StartCo
 		g.Stop()
 		serving.Wait()
 	}
-	conn, err := grpc.NewClient("passthrough:in-process",
+	conn, err := grpc.NewClient("passthrough:in-process", append(dial,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))...)
 	if err != nil {
 		stopServer()
 		return nil, nil, fmt.Errorf("connect to the backend: %w", err)

@@ -27,11 +27,12 @@ type process struct {
 	exited  <-chan struct{} // closed when the process has been waited for
 	death   *os.File        // the pipe's write end: the plugin ends when it is closed, also by the kernel
 	stderr  *stderrLog
+	dial    []grpc.DialOption
 }
 
 // startProcess starts the plugin and connects to it. After an error nothing of
 // it is left. What the plugin logs goes to log. An error that needs an operator is an *attemptError.
-func startProcess(spec Spec, log *slog.Logger) (*process, error) {
+func startProcess(spec Spec, log *slog.Logger, dial ...grpc.DialOption) (*process, error) {
 	socketDir, err := prepareRunDir(spec.RunDir)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func startProcess(spec Spec, log *slog.Logger) (*process, error) {
 		return nil, fmt.Errorf("make the pipe to the plugin: %w", err)
 	}
 	cmd.ExtraFiles = []*os.File{read}
-	p := &process{cmd: cmd, sockets: socketDir, death: write, stderr: &stderrLog{log: log}}
+	p := &process{cmd: cmd, sockets: socketDir, death: write, stderr: &stderrLog{log: log}, dial: dial}
 	p.plugin = plugin.NewClient(p.clientConfig(spec))
 	err = p.connect(spec)
 	_ = read.Close() // the child has its own; here it is of no use
@@ -66,6 +67,7 @@ func (p *process) clientConfig(spec Spec) *plugin.ClientConfig {
 		SecureConfig:     spec.secureConfig(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
+		GRPCDialOptions:  p.dial,
 		SkipHostEnv:      true,
 		StartTimeout:     spec.Supervision.StartTimeout,
 		Stderr:           p.stderr, // which is the adapter to slog; go-plugin's own log has nothing to add

@@ -58,6 +58,8 @@ func (s *Server) mayOpen(spec consensus.GroupSpec) error {
 		return fmt.Errorf("%w: the backend is not running", consensus.ErrShuttingDown)
 	case spec.ID == 0:
 		return fmt.Errorf("%w: group 0", consensus.ErrInvalidArgument)
+	case spec.Mode < consensus.OpenBootstrap || spec.Mode > consensus.OpenRecover:
+		return fmt.Errorf("%w: the open mode is not set, or one that this version does not know", consensus.ErrInvalidArgument)
 	case s.groups[spec.ID] != nil:
 		return consensus.ErrGroupExists
 	case len(s.groups) >= int(s.description.Limits.MaxGroups):

@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
 // FS is what a Log needs of a file system; tests put one here that forgets
@@ -79,4 +81,23 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f osFile) Sync() error { return datasync(f.File) }
+func (f osFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := faults.BeforeRead(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f osFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := faults.BeforeWrite(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f osFile) Sync() error {
+	if err := faults.BeforeSync(); err != nil {
+		return err
+	}
+	return datasync(f.File)
+}

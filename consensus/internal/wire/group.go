@@ -29,7 +29,7 @@ func GroupSpecFromProto(p *consensuspb.OpenGroupRequest) consensus.GroupSpec {
 	return consensus.GroupSpec{
 		ID:      consensus.GroupID(p.GetGroupId()),
 		Name:    p.GetName(),
-		Mode:    consensus.OpenMode(p.GetMode()),
+		Mode:    consensus.OpenMode(known(p.GetMode(), consensuspb.OpenMode_name)),
 		Members: each(p.GetInitialMembers(), memberFromProto),
 		Tuning: consensus.GroupTuning{
 			RetainEntries:          t.GetRetainEntries(),
@@ -40,6 +40,14 @@ func GroupSpecFromProto(p *consensuspb.OpenGroupRequest) consensus.GroupSpec {
 	}
 }
 
+// known takes an enum value that has no name for unspecified (rule V2).
+func known[E ~int32](value E, names map[int32]string) E {
+	if _, ok := names[int32(value)]; !ok {
+		return 0
+	}
+	return value
+}
+
 func memberToProto(m consensus.Member) *consensuspb.Member {
 	return &consensuspb.Member{
 		ReplicaId: m.ReplicaID, BrokerId: m.BrokerID, Address: m.Address, Role: consensuspb.MemberRole(m.Role),
@@ -48,7 +56,8 @@ func memberToProto(m consensus.Member) *consensuspb.Member {
 
 func memberFromProto(p *consensuspb.Member) consensus.Member {
 	return consensus.Member{
-		ReplicaID: p.GetReplicaId(), BrokerID: p.GetBrokerId(), Address: p.GetAddress(), Role: consensus.MemberRole(p.GetRole()),
+		ReplicaID: p.GetReplicaId(), BrokerID: p.GetBrokerId(), Address: p.GetAddress(),
+		Role: consensus.MemberRole(known(p.GetRole(), consensuspb.MemberRole_name)),
 	}
 }
 
@@ -82,7 +91,7 @@ func ChangesToProto(cs []consensus.Change) []*consensuspb.MemberChange {
 // ChangesFromProto is the reverse of ChangesToProto.
 func ChangesFromProto(ps []*consensuspb.MemberChange) []consensus.Change {
 	return each(ps, func(p *consensuspb.MemberChange) consensus.Change {
-		return consensus.Change{Op: consensus.ChangeOp(p.GetOp()), Member: memberFromProto(p.GetMember())}
+		return consensus.Change{Op: consensus.ChangeOp(known(p.GetOp(), consensuspb.MemberChange_Op_name)), Member: memberFromProto(p.GetMember())}
 	})
 }
 
