@@ -2,6 +2,7 @@ package core
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,9 @@ type Identity struct {
 	ClusterID string
 	NodeID    int32
 	Backend   string // that keeps the metadata log
+	// Incarnation is that of a recovered cluster; empty before any recovery. A
+	// directory that has one keeps it.
+	Incarnation string
 }
 
 // DataDir is a data directory that this process holds.
@@ -29,7 +33,7 @@ type DataDir struct {
 	lock *os.File
 }
 
-// metaFile has Kafka's name and format, with one key of our own.
+// metaFile has Kafka's name and format, with keys of our own.
 const metaFile = "meta.properties"
 
 // CheckDataDir reports what OpenDataDir would, and neither makes nor changes
@@ -132,6 +136,9 @@ func (d *DataDir) belongs(id Identity) error {
 			return fmt.Errorf("data directory %s belongs to %s %q, but %s is %q: %s", d.Path, p.owner, found[p.key], p.setting, p.want, p.fix)
 		}
 	}
+	if own := found[incarnationKey]; id.Incarnation != "" && own != id.Incarnation {
+		return fmt.Errorf("data directory %s belongs to incarnation %q of the cluster, but consensus/incarnation is %q: what it has is of before a recovery; start with an empty data directory", d.Path, own, id.Incarnation)
+	}
 	return nil
 }
 
@@ -139,6 +146,9 @@ func (d *DataDir) belongs(id Identity) error {
 // broker that starts with an empty log takes every partition for a deleted one
 // and removes it.
 func (d *DataDir) whole(id Identity) error {
+	if err := d.checkRecovered(id); err != nil {
+		return err
+	}
 	if kept, err := os.ReadDir(filepath.Join(d.Path, "consensus", id.Backend)); len(kept) > 0 {
 		return nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -169,6 +179,13 @@ func (d *DataDir) begin(id Identity) error {
 
 func (d *DataDir) stamp(id Identity) error {
 	content := fmt.Sprintf("# Whose data this is. Changing it does not change the data.\nversion=1\ncluster.id=%s\nnode.id=%d\nquorate.backend=%s\n", id.ClusterID, id.NodeID, id.Backend)
+	own, err := IncarnationOf(d.Path, "")
+	if err != nil {
+		return fmt.Errorf("stamp data directory: %w", err)
+	}
+	if incarnation := cmp.Or(id.Incarnation, own); incarnation != "" {
+		content += incarnationKey + "=" + incarnation + "\n"
+	}
 	if err := writeDurably(filepath.Join(d.Path, metaFile), content); err != nil {
 		return fmt.Errorf("stamp data directory: %w", err)
 	}
@@ -191,7 +208,11 @@ func writeDurably(path, content string) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDirectory(filepath.Dir(path))
+}
+
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

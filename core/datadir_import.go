@@ -36,7 +36,7 @@ func (d *DataDir) prepareImport(id Identity, export string) error {
 		return fmt.Errorf("data directory %s has no owner: an import goes into the data directory of a node that ran before: %w", d.Path, err)
 	}
 	from := cmp.Or(found["quorate.backend"], "unknown")
-	if err := d.belongs(Identity{ClusterID: id.ClusterID, NodeID: id.NodeID, Backend: from}); err != nil {
+	if err := d.belongs(Identity{ClusterID: id.ClusterID, NodeID: id.NodeID, Backend: from, Incarnation: id.Incarnation}); err != nil {
 		return err
 	}
 	if from == id.Backend {
@@ -50,7 +50,7 @@ func (d *DataDir) prepareImport(id Identity, export string) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return unusable(d.Path, err)
 	}
-	if err := moveAside(log); err != nil {
+	if _, err := moveAside(log); err != nil {
 		return unusable(d.Path, err)
 	}
 	if err := os.MkdirAll(log, 0o700); err != nil {
@@ -59,13 +59,14 @@ func (d *DataDir) prepareImport(id Identity, export string) error {
 	return writeDurably(d.importMarker(id), export+"\n")
 }
 
-// moveAside renames a folder that is there.
-func moveAside(path string) error {
-	err := os.Rename(path, path+".before-"+strconv.FormatInt(time.Now().UnixNano(), 10))
+// moveAside renames a folder, if it is there, and returns its new name.
+func moveAside(path string) (string, error) {
+	to := path + ".before-" + strconv.FormatInt(time.Now().UnixNano(), 10)
+	err := os.Rename(path, to)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", nil
 	}
-	return err
+	return to, err
 }
 
 func (d *DataDir) importMarker(id Identity) string {

@@ -138,8 +138,10 @@ func (b *Backend) openLog() (*seglog.Log, error) {
 	return seglog.Open(dir, cfg, b.fs, b.log)
 }
 
-func (b *Backend) snapshotDir(group uint64) string {
-	return filepath.Join(b.cfg.DataDir, "snapshots", strconv.FormatUint(group, 10))
+func (b *Backend) snapshotDir(group uint64) string { return snapshotDir(b.cfg.DataDir, group) }
+
+func snapshotDir(dataDir string, group uint64) string {
+	return filepath.Join(dataDir, "snapshots", strconv.FormatUint(group, 10))
 }
 
 // BoundPeerAddress implements consensus.Backend.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/peertls"
 )
 
@@ -64,7 +65,7 @@ func (t *transport) checkCertificate(conn *tls.Conn, replica uint64, bound bool)
 	if len(certificates) == 0 {
 		return errors.New("the peer showed no certificate")
 	}
-	want, named := strings.ToLower(fmt.Sprintf("replica-%d.%s", replica, t.cluster)), false
+	want, named := strings.ToLower(fmt.Sprintf("replica-%d.%s", replica, consensus.ClusterName(t.cluster))), false
 	for _, name := range certificates[0].DNSNames {
 		name = strings.ToLower(name)
 		if name == want {

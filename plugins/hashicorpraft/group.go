@@ -86,7 +86,7 @@ func newGroup(b *backend, spec consensus.GroupSpec) *group {
 		t.SnapshotRequestBytes = defaultRequestBytes
 	}
 	g := &group{
-		b: b, spec: spec, dir: filepath.Join(b.cfg.DataDir, fmt.Sprintf("group-%d", spec.ID)),
+		b: b, spec: spec, dir: groupDir(b.cfg.DataDir, spec.ID),
 		observed: make(chan raft.Observation, 16), stopWatch: make(chan struct{}),
 		queue: make(chan proposal, maxInflight), completions: make(chan flight, maxInflight), completed: make(chan struct{}),
 		verifying: make(chan struct{}, maxReadIndexes), changing: make(chan struct{}, 1), failed: make(chan struct{}),
@@ -96,6 +96,10 @@ func newGroup(b *backend, spec consensus.GroupSpec) *group {
 	g.turned()
 	g.lastLook.Store(time.Now().UnixNano())
 	return g
+}
+
+func groupDir(dataDir string, g consensus.GroupID) string {
+	return filepath.Join(dataDir, fmt.Sprintf("group-%d", g))
 }
 
 func (g *group) Leadership() (consensus.Leadership, <-chan struct{}) {
@@ -168,7 +172,7 @@ func (g *group) Read(from uint64, maxBytes int) ([]consensus.Entry, uint64, <-ch
 		}
 		return nil, commit, more, nil
 	}
-	entries, err := g.entries(from, commit, maxBytes)
+	entries, err := g.store.entries(from, commit, maxBytes)
 	if errors.Is(err, raft.ErrLogNotFound) { // it was there a moment ago
 		err = errors.Join(g.compacted(from), err)
 	}
@@ -185,30 +189,6 @@ func (g *group) compacted(from uint64) error {
 		return fmt.Errorf("read from %d, the log begins at %d: %w", from, first, consensus.ErrCompacted)
 	}
 	return nil
-}
-
-// entries reads from to at most last, at least one, then up to maxBytes.
-func (g *group) entries(from, last uint64, maxBytes int) ([]consensus.Entry, error) {
-	var entries []consensus.Entry
-	for index := from; index <= last; index++ {
-		var l raft.Log
-		if err := g.store.wal.GetLog(index, &l); err != nil {
-			if len(entries) > 0 {
-				break // the next call learns why
-			}
-			return nil, fmt.Errorf("read entry %d: %w", index, err)
-		}
-		maxBytes -= len(l.Data)
-		if len(entries) > 0 && maxBytes < 0 {
-			break
-		}
-		e := consensus.Entry{Index: l.Index, Term: l.Term, Internal: l.Type != raft.LogCommand}
-		if !e.Internal {
-			e.Data = l.Data
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
 }
 
 // Status of a leader has its peers; that of a follower, the leader alone.

@@ -245,6 +245,30 @@ func (s *store) firstReadable() (uint64, error) {
 	return max(first, s.floor), nil
 }
 
+// entries reads from to at most last, at least one, then up to maxBytes.
+func (s *store) entries(from, last uint64, maxBytes int) ([]consensus.Entry, error) {
+	var entries []consensus.Entry
+	for index := from; index <= last; index++ {
+		var l raft.Log
+		if err := s.wal.GetLog(index, &l); err != nil {
+			if len(entries) > 0 {
+				break // the next call learns why
+			}
+			return nil, fmt.Errorf("read entry %d: %w", index, err)
+		}
+		maxBytes -= len(l.Data)
+		if len(entries) > 0 && maxBytes < 0 {
+			break
+		}
+		e := consensus.Entry{Index: l.Index, Term: l.Term, Internal: l.Type != raft.LogCommand}
+		if !e.Internal {
+			e.Data = l.Data
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
 // recoverMembers reads the configurations that are in the log.
 func (s *store) recoverMembers() error {
 	first, last, err := s.bounds()

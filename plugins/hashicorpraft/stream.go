@@ -37,7 +37,7 @@ const (
 type streams struct {
 	listener  net.Listener
 	advertise addr
-	cluster   string
+	cluster   string // its name, as certificates have it
 	preamble  []byte
 	identity  atomic.Pointer[identity] // nil: plaintext
 	owner     atomic.Pointer[func(raft.ServerAddress) uint64]
@@ -64,7 +64,7 @@ func (a addr) String() string { return string(a) }
 
 func listen(cfg consensus.StartConfig) (*streams, error) {
 	s := &streams{
-		cluster: cfg.ClusterID, accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns),
+		cluster: consensus.ClusterName(cfg.ClusterID), accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns),
 		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{},
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
