@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // checkpoint is what a log remembers besides its records.
@@ -29,7 +31,7 @@ func (c checkpoint) encode() []byte {
 // readCheckpoint reads log-checkpoint; without one everything begins at 0.
 func readCheckpoint(fsys FS, dir string) (c checkpoint, err error) {
 	name := filepath.Join(dir, checkpointFile)
-	b, err := readFile(fsys, name)
+	b, err := disk.ReadFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
@@ -58,7 +60,7 @@ func (m cleanMarker) encode() []byte {
 
 // readCleanMarker reads clean-shutdown; ok is false if there is none that can be read.
 func readCleanMarker(fsys FS, dir string) (m cleanMarker, ok bool) {
-	b, err := readFile(fsys, filepath.Join(dir, cleanFile))
+	b, err := disk.ReadFile(fsys, filepath.Join(dir, cleanFile))
 	if err != nil {
 		return m, false
 	}
@@ -99,7 +101,7 @@ func decodeEpochs(b []byte) ([]epochStart, error) {
 // readEpochs reads leader-epoch-checkpoint; no file means no epochs.
 func readEpochs(fsys FS, dir string) ([]epochStart, error) {
 	name := filepath.Join(dir, epochsFile)
-	b, err := readFile(fsys, name)
+	b, err := disk.ReadFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -120,11 +122,11 @@ func encodeTopicID(id [16]byte) []byte {
 
 // ReadTopicID reads the topic id from dir's partition.metadata. ok is false if
 // there is none.
-func ReadTopicID(dir string) (id [16]byte, ok bool, err error) { return readTopicID(osFS{}, dir) }
+func ReadTopicID(dir string) (id [16]byte, ok bool, err error) { return readTopicID(disk.OS{}, dir) }
 
 func readTopicID(fsys FS, dir string) (id [16]byte, ok bool, err error) {
 	name := filepath.Join(dir, metadataFile)
-	b, err := readFile(fsys, name)
+	b, err := disk.ReadFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return id, false, nil
 	}

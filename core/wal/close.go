@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // Close makes everything durable, leaves a marker that spares the next Open the
@@ -44,7 +46,7 @@ func (l *Log) seal() error {
 		return l.fail("close", err)
 	}
 	m := cleanMarker{end: l.end.Load(), activeBase: v.active().base, activeSize: v.active().size.Load()}
-	if err := replaceFile(l.fsys, l.path(cleanFile), m.encode()); err != nil {
+	if err := disk.ReplaceFile(l.fsys, l.path(cleanFile), m.encode()); err != nil {
 		return l.fail("close", err)
 	}
 	return nil
@@ -81,7 +83,7 @@ func (l *Log) deleteDir(gone string) error {
 
 // RemoveDeleted removes what a Delete left in dataDir that a crash interrupted.
 // Call it before any log in dataDir is opened.
-func RemoveDeleted(dataDir string) error { return removeDeleted(osFS{}, dataDir) }
+func RemoveDeleted(dataDir string) error { return removeDeleted(disk.OS{}, dataDir) }
 
 func removeDeleted(fsys FS, dataDir string) error {
 	names, err := fsys.ReadDir(dataDir)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/disk/disktest"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -18,7 +19,7 @@ type crashModel struct {
 	t       *testing.T
 	seed    uint64
 	rnd     *rand.Rand
-	fs      *memFS
+	fs      *disktest.FS
 	log     *Log
 	now     time.Time
 	cfg     Config
@@ -48,23 +49,23 @@ func TestCrash(t *testing.T) {
 func runCrashSeed(t *testing.T, seed uint64) {
 	cfg := smallConfig()
 	m := &crashModel{
-		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 7)), fs: newMemFS(), cfg: cfg,
+		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 7)), fs: disktest.New(), cfg: cfg,
 		now: time.UnixMilli(1_000_000), next: map[int64]int32{},
 	}
 	for range 6 {
-		if m.fs.budget = m.rnd.IntN(400); m.rnd.IntN(4) == 0 {
-			m.fs.budget = m.rnd.IntN(30)
+		if m.fs.Budget = m.rnd.IntN(400); m.rnd.IntN(4) == 0 {
+			m.fs.Budget = m.rnd.IntN(30)
 		}
 		m.open()
 		for m.log != nil && m.step() {
 			continue
 		}
 		if m.rnd.IntN(4) == 0 {
-			m.fs.kill()
+			m.fs.Kill()
 		} else {
-			m.fs.crash(m.rnd)
+			m.fs.Crash(m.rnd)
 		}
-		m.fs.budget = -1
+		m.fs.Budget = -1
 		m.open()
 		m.check()
 		if m.rnd.IntN(2) == 0 {
@@ -86,7 +87,7 @@ func (m *crashModel) open() {
 	l, err := Open("/data/t-0", m.cfg, slog.New(slog.DiscardHandler), WithFS(m.fs), WithTopicID([16]byte{1}),
 		WithClock(func() time.Time { return m.now }))
 	if err != nil {
-		if !errors.Is(err, errPower) {
+		if !errors.Is(err, disktest.ErrPower) {
 			m.t.Fatalf("seed %d: %v", m.seed, err)
 		}
 		return
@@ -134,7 +135,7 @@ func (m *crashModel) step() bool {
 	default:
 		m.readSomething()
 	}
-	if err != nil && !errors.Is(err, errPower) {
+	if err != nil && !errors.Is(err, disktest.ErrPower) {
 		m.t.Fatalf("seed %d: %v", m.seed, err)
 	}
 	return err == nil

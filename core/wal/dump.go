@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -25,7 +26,9 @@ type DumpOptions struct {
 // DumpDir prints the log in dir: what Kafka's DumpLogSegments prints of each file,
 // a line for a batch. It only reads, and may be used beside a broker that writes;
 // what is then half written looks damaged.
-func DumpDir(w io.Writer, dir string, opts DumpOptions) error { return dumpDir(osFS{}, w, dir, opts) }
+func DumpDir(w io.Writer, dir string, opts DumpOptions) error {
+	return dumpDir(disk.OS{}, w, dir, opts)
+}
 
 func dumpDir(fsys FS, w io.Writer, dir string, opts DumpOptions) error {
 	names, err := fsys.ReadDir(dir)
@@ -189,7 +192,7 @@ func sizeOf(b []byte) int {
 // segment is in the broker's memory.
 func (d *dumper) entries(base int64, suffix string, width int) []indexEntry {
 	name := offsetName(d.dir, base, suffix)
-	b, err := readFile(d.fsys, name)
+	b, err := disk.ReadFile(d.fsys, name)
 	if err != nil {
 		if !isNotExist(err) {
 			d.problem("%w", err)
@@ -234,7 +237,7 @@ func (d *dumper) timeIndex(base, end int64) {
 // snapshot prints a producer snapshot.
 func (d *dumper) snapshot(offset int64) {
 	name := offsetName(d.dir, offset, snapshotSuffix)
-	b, err := readFile(d.fsys, name)
+	b, err := disk.ReadFile(d.fsys, name)
 	if err != nil {
 		d.problem("%w", err)
 		return

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/core/wal/disk/disktest"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -15,7 +17,7 @@ func FuzzRecovery(f *testing.F) {
 	f.Add(two, []byte{}, []byte{}, []byte{}, []byte("0\n1\n0 0\n"), []byte("0\nstart 0\nrecovery-point 0\n"), []byte(nil))
 	f.Add(two, []byte{0, 0, 0, 2, 0, 0, 0, 80}, make([]byte, 12), newProducers(DefaultConfig()).encode(), []byte("0\n0\n"), []byte("0\nstart 1\nrecovery-point 0\n"), cleanMarker{3, 0, int64(len(two))}.encode())
 	f.Fuzz(func(t *testing.T, log, index, times, snapshot, epochs, check, clean []byte) {
-		fsys := newMemFS()
+		fsys := disktest.New()
 		for name, b := range map[string][]byte{
 			offsetName("/t", 0, logSuffix): log, offsetName("/t", 0, indexSuffix): index, offsetName("/t", 0, timeIndexSuffix): times,
 			offsetName("/t", 2, snapshotSuffix): snapshot, "/t/" + epochsFile: epochs, "/t/" + checkpointFile: check, "/t/" + cleanFile: clean,
@@ -23,7 +25,7 @@ func FuzzRecovery(f *testing.F) {
 			if len(b) == 0 && name != offsetName("/t", 0, logSuffix) {
 				continue
 			}
-			if err := writeFile(fsys, name, b, true); err != nil {
+			if err := disk.WriteFile(fsys, name, b, true); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,8 +70,8 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, 0, 0, 0, 80, 0, 0, 0, 9, 0, 0, 1, 0}, uint32(5))
 	f.Fuzz(func(t *testing.T, b []byte, at uint32) {
 		for _, width := range []int{offsetEntrySize, timeEntrySize} {
-			fsys := newMemFS()
-			if err := writeFile(fsys, "/i", b, false); err != nil {
+			fsys := disktest.New()
+			if err := disk.WriteFile(fsys, "/i", b, false); err != nil {
 				t.Fatal(err)
 			}
 			x := newIndex(fsys, "/i", width, len(b)/width)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // Log is one partition's log. See the package comment.
@@ -196,7 +198,7 @@ func (l *Log) saveCheckpoint(c checkpoint) error {
 	if c == l.checkpoint {
 		return nil
 	}
-	if err := replaceFile(l.fsys, l.path(checkpointFile), c.encode()); err != nil {
+	if err := disk.ReplaceFile(l.fsys, l.path(checkpointFile), c.encode()); err != nil {
 		return err
 	}
 	l.checkpoint = c
@@ -208,7 +210,7 @@ func (l *Log) saveEpochs() error {
 	if !l.epochs.dirty.Swap(false) {
 		return nil
 	}
-	return replaceFile(l.fsys, l.path(epochsFile), encodeEpochs(l.epochs.all()))
+	return disk.ReplaceFile(l.fsys, l.path(epochsFile), encodeEpochs(l.epochs.all()))
 }
 
 // unmark removes the clean-shutdown marker: the log changes. Its removal need not
@@ -218,7 +220,7 @@ func (l *Log) unmark() error {
 		return nil
 	}
 	l.marked = false
-	return removeIfThere(l.fsys, l.path(cleanFile))
+	return disk.RemoveIfThere(l.fsys, l.path(cleanFile))
 }
 
 // isClosed tells if err came because files were closed meanwhile.

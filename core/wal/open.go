@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // Option changes how Open works.
@@ -41,7 +43,7 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("log config: %w", err)
 	}
-	o := options{fsys: osFS{}, now: time.Now}
+	o := options{fsys: disk.OS{}, now: time.Now}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -107,7 +109,7 @@ func (l *Log) checkTopicID(want *[16]byte) error {
 	case ok:
 		return nil
 	}
-	return replaceFile(l.fsys, l.path(metadataFile), encodeTopicID(*want))
+	return disk.ReplaceFile(l.fsys, l.path(metadataFile), encodeTopicID(*want))
 }
 
 // sweep removes what was left half done and returns the bases of the segments,
@@ -127,7 +129,7 @@ func (l *Log) sweep(names []string) (bases []int64, err error) {
 		if !leftOver(name, bases) {
 			continue
 		}
-		if err := removeIfThere(l.fsys, l.path(name)); err != nil {
+		if err := disk.RemoveIfThere(l.fsys, l.path(name)); err != nil {
 			return nil, err
 		}
 	}
@@ -161,7 +163,7 @@ func (l *Log) create() error {
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
 		return err
 	}
-	if err := removeIfThere(l.fsys, l.path(cleanFile)); err != nil {
+	if err := disk.RemoveIfThere(l.fsys, l.path(cleanFile)); err != nil {
 		return err
 	}
 	s, err := newSegment(l.fsys, l.dir, start, true)
@@ -191,8 +193,8 @@ func (l *Log) removeSegmentFiles(base int64) error {
 		return err
 	}
 	return errors.Join(
-		removeIfThere(l.fsys, name+deletedSuffix),
-		removeIfThere(l.fsys, offsetName(l.dir, base, indexSuffix)),
-		removeIfThere(l.fsys, offsetName(l.dir, base, timeIndexSuffix)),
+		disk.RemoveIfThere(l.fsys, name+deletedSuffix),
+		disk.RemoveIfThere(l.fsys, offsetName(l.dir, base, indexSuffix)),
+		disk.RemoveIfThere(l.fsys, offsetName(l.dir, base, timeIndexSuffix)),
 	)
 }

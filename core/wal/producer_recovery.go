@@ -3,12 +3,14 @@ package wal
 import (
 	"errors"
 	"slices"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // takeSnapshot writes the producers' state at offset, which is the end of what
 // they know. Without sync its CRC tells later if a crash tore it.
 func (l *Log) takeSnapshot(offset int64, sync bool) error {
-	if err := writeFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix), l.producers.encode(), sync); err != nil {
+	if err := disk.WriteFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix), l.producers.encode(), sync); err != nil {
 		return err
 	}
 	if i, there := slices.BinarySearch(l.snapshots, offset); !there {
@@ -23,7 +25,7 @@ func (l *Log) removeSnapshots(goes func(offset int64) bool) (err error) {
 		if err != nil || !goes(offset) {
 			return false
 		}
-		err = removeIfThere(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
+		err = disk.RemoveIfThere(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
 		return err == nil
 	})
 	return err
@@ -41,7 +43,7 @@ func (l *Log) recoverProducers(end int64) error {
 	from := segments[0].base
 	for _, offset := range slices.Backward(l.snapshots) {
 
-		b, err := readFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
+		b, err := disk.ReadFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
 		if err != nil {
 			return err
 		}

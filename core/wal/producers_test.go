@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/protocol"
 )
 
@@ -173,7 +174,7 @@ func TestDamagedSnapshotIsMadeAnew(t *testing.T) {
 		mustAppend(t, l, 0, producerBatchOf(1, "r", 7, 0, i))
 	}
 	for _, offset := range l.snapshots {
-		if err := writeFile(osFS{}, offsetName(dir, offset, snapshotSuffix), []byte("nonsense"), false); err != nil {
+		if err := disk.WriteFile(disk.OS{}, offsetName(dir, offset, snapshotSuffix), []byte("nonsense"), false); err != nil {
 			t.Fatal(err)
 		}
 	}

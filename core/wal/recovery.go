@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // recover opens the segments that begin at bases and brings the log into a state
@@ -245,7 +247,7 @@ func (l *Log) settle() error {
 	for _, s := range v.segments {
 		s.headSynced = true
 	}
-	if err := removeIfThere(l.fsys, l.path(cleanFile)); err != nil {
+	if err := disk.RemoveIfThere(l.fsys, l.path(cleanFile)); err != nil {
 		return err
 	}
 	if err := l.fsys.SyncDir(l.dir); err != nil {

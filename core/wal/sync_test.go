@@ -8,13 +8,15 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/quorate/quorate/core/wal/disk/disktest"
 )
 
 // TestSyncIsShared stops the first fdatasync until many callers wait, and wants
 // all of them done by one more.
 func TestSyncIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fsys := newMemFS()
+		fsys := disktest.New()
 		l := openMem(t, fsys)
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		mustSync(t, l)
@@ -31,10 +33,10 @@ func TestSyncIsShared(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		before := fsys.syncs
+		before := fsys.Syncs
 		close(gate)
 		wg.Wait()
-		if got := fsys.syncs - before; got > 2 {
+		if got := fsys.Syncs - before; got > 2 {
 			t.Errorf("%d syncs for 50 callers, want at most 2", got)
 		}
 	})
@@ -53,7 +55,7 @@ func (f *gatedFile) Sync() error {
 
 func TestSyncCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := openMem(t, newMemFS())
+		l := openMem(t, disktest.New())
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		mustSync(t, l)
 		gate := make(chan struct{})
@@ -88,13 +90,13 @@ func TestSyncCancelled(t *testing.T) {
 }
 
 func TestFailedSyncIsFinal(t *testing.T) {
-	fsys := newMemFS()
+	fsys := disktest.New()
 	l := openMem(t, fsys)
 	mustAppend(t, l, 0, batchOf(1, "r", 1))
 	mustSync(t, l)
 	end := mustAppend(t, l, 0, batchOf(1, "r", 1)).End
 	broken := errors.New("input/output error")
-	fsys.fail = func(op, name string) error {
+	fsys.Fail = func(op, name string) error {
 		if op == "sync" && strings.HasSuffix(name, logSuffix) {
 			return broken
 		}
@@ -104,7 +106,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 		if err := l.Sync(t.Context(), end); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
 			t.Fatalf("got %v, want ErrFailed for ever", err)
 		}
-		fsys.fail = nil
+		fsys.Fail = nil
 	}
 	if _, err := l.AppendAsLeader(0, batchOf(1, "r", 1)); !errors.Is(err, ErrFailed) {
 		t.Errorf("append: got %v, want ErrFailed", err)

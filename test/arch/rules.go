@@ -40,6 +40,7 @@ var floors = []struct {
 var sameFloor = [][2]string{
 	{"protocol/record", "protocol"},
 	{"core/metadata", "core/metadata/metadatapb"},
+	{"core/wal", "core/wal/disk"}, // its parts too: one interface for all that is on disk
 	{"consensus/host", "consensus/sdk"},
 	{"consensus/consensustest", "consensus/host"}, // the kit drives backends through the client that the broker uses
 	{"plugins", "plugins/seglog"},

@@ -1,4 +1,4 @@
-package wal
+package disktest
 
 import (
 	"io"
@@ -6,22 +6,22 @@ import (
 	"slices"
 )
 
-// memFile is an open file of a memFS.
-type memFile struct {
-	fs     *memFS
+// file is an open file of a FS.
+type file struct {
+	fs     *FS
 	name   string
-	node   *memInode
+	node   *inode
 	closed bool
 }
 
-func (f *memFile) check() error {
+func (f *file) check() error {
 	if f.closed {
 		return fs.ErrClosed
 	}
 	return nil
 }
 
-func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
+func (f *file) ReadAt(p []byte, at int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.check(); err != nil {
@@ -37,7 +37,7 @@ func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
 	return n, nil
 }
 
-func (f *memFile) WriteAt(p []byte, at int64) (int, error) {
+func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.check(); err != nil {
@@ -54,8 +54,14 @@ func (f *memFile) WriteAt(p []byte, at int64) (int, error) {
 	return len(p), nil
 }
 
+// WritevAt implements disk.File: one write.
+func (f *file) WritevAt(pieces [][]byte, at int64) (int64, error) {
+	n, err := f.WriteAt(slices.Concat(pieces...), at)
+	return int64(n), err
+}
+
 // touch marks the sectors of a range as not synced.
-func (f *memFile) touch(from, to int64) {
+func (f *file) touch(from, to int64) {
 	if f.node.dirty == nil {
 		f.node.dirty = map[int64]bool{}
 	}
@@ -64,13 +70,13 @@ func (f *memFile) touch(from, to int64) {
 	}
 }
 
-func (f *memFile) Size() (int64, error) {
+func (f *file) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	return int64(len(f.node.data)), f.check()
 }
 
-func (f *memFile) Truncate(size int64) error {
+func (f *file) Truncate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.check(); err != nil {
@@ -88,7 +94,7 @@ func (f *memFile) Truncate(size int64) error {
 	return nil
 }
 
-func (f *memFile) Sync() error {
+func (f *file) Sync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.check(); err != nil {
@@ -97,12 +103,27 @@ func (f *memFile) Sync() error {
 	if err := f.fs.step("sync", f.name); err != nil {
 		return err
 	}
-	f.fs.syncs++
-	f.node.durable, f.node.dirty = slices.Clone(f.node.data), nil
+	f.fs.Syncs++
+	f.node.sync()
 	return nil
 }
 
-func (f *memFile) Close() error {
+// sync makes the content what a crash leaves.
+func (n *inode) sync() {
+	if len(n.durable) != len(n.data) {
+		n.durable, n.dirty = slices.Clone(n.data), nil
+		return
+	}
+	for s := range n.dirty {
+		at := s * sector
+		if at < int64(len(n.data)) {
+			copy(n.durable[at:], n.data[at:min(at+sector, int64(len(n.data)))])
+		}
+	}
+	n.dirty = nil
+}
+
+func (f *file) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.check(); err != nil {

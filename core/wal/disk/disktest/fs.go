@@ -1,4 +1,6 @@
-package wal
+// Package disktest is a file system in memory that loses and tears what was not
+// synced, for tests of what must survive a power cut.
+package disktest
 
 import (
 	"errors"
@@ -10,32 +12,40 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
-// errPower is what every call answers once the power is cut.
-var errPower = errors.New("power is cut")
+// ErrPower is what every call answers once the power is cut.
+var ErrPower = errors.New("power is cut")
 
-// memFS is a file system in memory that forgets, at a crash, what was not synced:
+// FS is a file system in memory that forgets, at a crash, what was not synced:
 // any subset of the sectors that were written since a file's last Sync is lost,
 // and any suffix of the directory changes since the last SyncDir.
-type memFS struct {
+type FS struct {
 	mu      sync.Mutex
-	names   map[string]*memInode // as a process sees them
-	durable map[string]*memInode
-	journal []memChange
+	names   map[string]*inode // as a process sees them
+	durable map[string]*inode
+	journal []change
 	dirs    map[string]bool
-	budget  int // calls that change something until the power is cut; negative: never
-	syncs   int // fdatasyncs done
-	fail    func(op, name string) error
+
+	// Budget is how many calls that change something are left until the power is
+	// cut; negative: no end. Set it while nobody uses the file system.
+	Budget int
+	// Syncs counts fdatasyncs.
+	Syncs int
+	// Fail, if set, is asked at every call that changes something: "create", "write",
+	// "truncate", "sync", "rename", "remove", "syncdir". Its error is the call's.
+	Fail func(op, name string) error
 }
 
-// memChange is a directory entry that changed; node nil removes it.
-type memChange struct {
+// change is a directory entry that changed; node nil removes it.
+type change struct {
 	name string
-	node *memInode
+	node *inode
 }
 
-type memInode struct {
+type inode struct {
 	data, durable []byte
 	dirty         map[int64]bool // sectors
 }
@@ -44,35 +54,36 @@ type memInode struct {
 // a small one tears more.
 const sector = 64
 
-func newMemFS() *memFS {
-	return &memFS{names: map[string]*memInode{}, durable: map[string]*memInode{}, dirs: map[string]bool{}, budget: -1}
+// New returns an empty file system.
+func New() *FS {
+	return &FS{names: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, Budget: -1}
 }
 
 // step counts a call that changes something.
-func (m *memFS) step(op, name string) error {
-	if m.budget == 0 {
-		return errPower
+func (m *FS) step(op, name string) error {
+	if m.Budget == 0 {
+		return ErrPower
 	}
-	if m.budget > 0 {
-		m.budget--
+	if m.Budget > 0 {
+		m.Budget--
 	}
-	if m.fail != nil {
-		return m.fail(op, name)
+	if m.Fail != nil {
+		return m.Fail(op, name)
 	}
 	return nil
 }
 
-func (m *memFS) change(name string, node *memInode) {
+func (m *FS) change(name string, node *inode) {
 	if node == nil {
 		delete(m.names, name)
 	} else {
 		m.names[name] = node
 	}
-	m.journal = append(m.journal, memChange{name, node})
+	m.journal = append(m.journal, change{name, node})
 }
 
-// crash is the power coming back: whatever was not synced is there in part.
-func (m *memFS) crash(rnd *rand.Rand) {
+// Crash is the power coming back: whatever was not synced is there in part.
+func (m *FS) Crash(rnd *rand.Rand) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keep := 0
@@ -81,22 +92,22 @@ func (m *memFS) crash(rnd *rand.Rand) {
 	}
 	m.applyJournal(keep)
 	m.journal = nil
-	m.names = map[string]*memInode{}
+	m.names = map[string]*inode{}
 	for _, name := range slices.Sorted(maps.Keys(m.durable)) {
 		m.durable[name].tear(rnd)
 		m.names[name] = m.durable[name]
 	}
-	m.budget = -1
+	m.Budget = -1
 }
 
-// kill is the death of the process: the kernel keeps everything.
-func (m *memFS) kill() {
+// Kill is the death of the process: the kernel keeps everything.
+func (m *FS) Kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.budget = -1
+	m.Budget = -1
 }
 
-func (m *memFS) applyJournal(n int) {
+func (m *FS) applyJournal(n int) {
 	for _, c := range m.journal[:n] {
 		if c.node == nil {
 			delete(m.durable, c.name)
@@ -108,7 +119,7 @@ func (m *memFS) applyJournal(n int) {
 
 // tear loses a random part of what was not synced: each sector by itself, and
 // some of the growth.
-func (n *memInode) tear(rnd *rand.Rand) {
+func (n *inode) tear(rnd *rand.Rand) {
 	size := len(n.durable)
 	if d := len(n.data) - size; d != 0 {
 		lo, hi := min(size, len(n.data)), max(size, len(n.data))
@@ -126,7 +137,8 @@ func (n *memInode) tear(rnd *rand.Rand) {
 	n.data, n.durable, n.dirty = data, slices.Clone(data), nil
 }
 
-func (m *memFS) OpenFile(name string, flag int) (File, error) {
+// OpenFile implements disk.FS.
+func (m *FS) OpenFile(name string, flag int) (disk.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	node := m.names[name]
@@ -137,22 +149,24 @@ func (m *memFS) OpenFile(name string, flag int) (File, error) {
 		if err := m.step("create", name); err != nil {
 			return nil, err
 		}
-		node = &memInode{}
+		node = &inode{}
 		m.change(name, node)
 	} else if flag&os.O_EXCL != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
 	}
-	return &memFile{fs: m, name: name, node: node}, nil
+	return &file{fs: m, name: name, node: node}, nil
 }
 
-func (m *memFS) MkdirAll(dir string) error {
+// MkdirAll implements disk.FS.
+func (m *FS) MkdirAll(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dirs[dir] = true
 	return nil
 }
 
-func (m *memFS) ReadDir(dir string) ([]string, error) {
+// ReadDir implements disk.FS.
+func (m *FS) ReadDir(dir string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var names []string
@@ -165,14 +179,16 @@ func (m *memFS) ReadDir(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (m *memFS) Rename(from, to string) error {
+// Rename implements disk.FS.
+func (m *FS) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.step("rename", from); err != nil {
 		return err
 	}
 	moved := false
-	for name, node := range m.names {
+	for _, name := range slices.Sorted(maps.Keys(m.names)) { // sorted: a seed repeats
+		node := m.names[name]
 		if name == from || strings.HasPrefix(name, from+"/") {
 			moved = true
 			m.change(to+strings.TrimPrefix(name, from), node)
@@ -185,7 +201,8 @@ func (m *memFS) Rename(from, to string) error {
 	return nil
 }
 
-func (m *memFS) Remove(name string) error {
+// Remove implements disk.FS.
+func (m *FS) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.step("remove", name); err != nil {
@@ -198,13 +215,14 @@ func (m *memFS) Remove(name string) error {
 	return nil
 }
 
-func (m *memFS) RemoveAll(dir string) error {
+// RemoveAll implements disk.FS.
+func (m *FS) RemoveAll(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.step("remove", dir); err != nil {
 		return err
 	}
-	for name := range m.names {
+	for _, name := range slices.Sorted(maps.Keys(m.names)) {
 		if strings.HasPrefix(name, dir+"/") {
 			m.change(name, nil)
 		}
@@ -212,7 +230,8 @@ func (m *memFS) RemoveAll(dir string) error {
 	return nil
 }
 
-func (m *memFS) SyncDir(dir string) error {
+// SyncDir implements disk.FS.
+func (m *FS) SyncDir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.step("syncdir", dir); err != nil {
