@@ -34,6 +34,8 @@ func (r *round) decide(req kmsg.Request) (d decision) {
 		d.resp = r.heartbeat(req)
 	case *kmsg.AlterPartitionRequest:
 		d.resp = r.alterPartition(req)
+	case *kmsg.AddRaftVoterRequest:
+		d.resp = r.reserveReplica(req)
 	case *kmsg.AllocateProducerIDsRequest:
 		d.resp = r.allocateProducerIDs(req)
 	default:

@@ -16,6 +16,20 @@ import (
 // of this kind read it, all others skip it.
 const indexTag = 10000
 
+// reasonTag is the tagged field of a refused registration that says why in words:
+// Kafka's answer has a code only.
+const reasonTag = 10001
+
+// reasonOf returns the words, "" if there are none.
+func reasonOf(tags *kmsg.Tags) (reason string) {
+	tags.Each(func(tag uint32, value []byte) {
+		if tag == reasonTag {
+			reason = string(value[:min(len(value), 4096)])
+		}
+	})
+	return reason
+}
+
 // decisionTimeout bounds how long the controller works for another broker, which
 // may have given up long ago.
 const decisionTimeout = 30 * time.Second

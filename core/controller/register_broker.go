@@ -19,13 +19,21 @@ const ClusterListener = "cluster"
 // process led is led by others in the same batch, or by nobody: if it comes back
 // to lead, that is a new leader epoch, even if it is the only replica. A process
 // that repeats its registration gets the same epoch again.
+//
+// A broker that comes with another disk has none of the records that it had: it
+// leaves every ISR first (see lost_disk.go). Why a registration is refused is said
+// in a tag of the answer, for the log of the one who asked.
 func (r *round) registerBroker(req *kmsg.BrokerRegistrationRequest) decision {
 	resp := kmsg.NewPtrBrokerRegistrationResponse()
 	resp.BrokerEpoch = -1
 	rec, known, err := r.registration(req)
+	if err == nil && !known {
+		err = r.forgetLostDisk(rec)
+	}
 	switch {
 	case err != nil:
 		resp.ErrorCode, _ = result(err)
+		resp.UnknownTags.Set(reasonTag, []byte(err.Error()))
 		r.t.c.log.Debug("registration refused", "broker", req.BrokerID, "error", err)
 		return decision{resp: resp}
 	case known:
@@ -39,7 +47,7 @@ func (r *round) registerBroker(req *kmsg.BrokerRegistrationRequest) decision {
 	r.repairAll()
 	r.t.live.hear(rec.ID, r.now)
 	resp.BrokerEpoch = rec.Epoch
-	r.t.c.log.Info("broker registered", "broker", rec.ID, "epoch", rec.Epoch, "incarnation", rec.Incarnation.String())
+	r.t.c.log.Info("broker registered", "broker", rec.ID, "epoch", rec.Epoch, "incarnation", rec.Incarnation.String(), "replica", rec.Replica)
 	return decision{resp: resp, visible: func(index uint64) { r.t.registered[rec.ID] = index }}
 }
 
@@ -57,9 +65,12 @@ func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.
 	if !ok {
 		return rec, false, nil
 	}
+	if rec.Replica != 0 && rec.Replica < b.Replica {
+		return rec, false, protocol.Errorf(protocol.InvalidVoterKey, "this data directory is that of replica %d; broker %d has been replaced by replica %d since: start it with its newer data directory, or with an empty one and cluster/join: true", rec.Replica, rec.ID, b.Replica)
+	}
 	if b.Incarnation == rec.Incarnation {
 		rec.Epoch = b.Epoch
-		known = b.Rack == rec.Rack && b.Cluster == rec.Cluster && slices.Equal(b.Listeners, rec.Listeners)
+		known = b.Rack == rec.Rack && b.Cluster == rec.Cluster && b.Replica == rec.Replica && slices.Equal(b.Listeners, rec.Listeners)
 		if !known {
 			rec.Epoch = r.delta.NextBrokerEpoch()
 		}
@@ -73,6 +84,9 @@ func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.
 
 func registrationRecord(req *kmsg.BrokerRegistrationRequest, epoch int64) metadata.RegisterBrokerRecord {
 	rec := metadata.RegisterBrokerRecord{ID: req.BrokerID, Epoch: epoch, Incarnation: req.IncarnationID, Fenced: true}
+	if len(req.LogDirs) > 0 {
+		rec.Replica, _ = protocol.ReplicaOfDirectory(req.LogDirs[0])
+	}
 	if req.Rack != nil {
 		rec.Rack = *req.Rack
 	}

@@ -25,6 +25,8 @@ type RegistrationConfig struct {
 	Rack        string
 	Listeners   []metadata.Endpoint // for clients
 	Cluster     metadata.Endpoint   // for brokers; zero for a single node
+	// Replica is this broker's replica of the metadata log, which names its disk.
+	Replica uint64
 	// Ready is closed once this broker can lead; until then it asks to stay fenced.
 	// Nil: from the start.
 	Ready <-chan struct{}
@@ -103,7 +105,7 @@ func (r *Registration) Run(ctx context.Context) error {
 			err = r.attempt(ctx, changed, r.beat)
 		}
 		switch {
-		case protocol.CodeOf(err) == protocol.InconsistentClusterID:
+		case protocol.CodeOf(err) == protocol.InconsistentClusterID, protocol.CodeOf(err) == protocol.InvalidVoterKey:
 			return fmt.Errorf("register this broker: %w", err)
 		case errors.Is(err, errUnregistered): // registers again at once
 		default:
@@ -205,10 +207,14 @@ func (r *Registration) register(ctx context.Context) error {
 	refused := r.refused
 	r.refused = code
 	if code != protocol.None {
+		reason := reasonOf(&answer.UnknownTags)
 		if code != refused { // once, not with every attempt
-			r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID)
+			r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID, "reason", reason)
 		}
-		return protocol.Errorf(code, "the controller refused broker %d of cluster %q", r.cfg.BrokerID, r.cfg.ClusterID)
+		if reason == "" {
+			reason = fmt.Sprintf("the controller refused broker %d of cluster %q", r.cfg.BrokerID, r.cfg.ClusterID)
+		}
+		return protocol.Errorf(code, "%s", reason)
 	}
 	r.epoch.Store(answer.BrokerEpoch)
 	r.log.Info("registered", "epoch", answer.BrokerEpoch)
@@ -218,6 +224,9 @@ func (r *Registration) register(ctx context.Context) error {
 func (r *Registration) registrationRequest() *kmsg.BrokerRegistrationRequest {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID, req.ClusterID, req.IncarnationID = r.cfg.BrokerID, r.cfg.ClusterID, r.cfg.Incarnation
+	if r.cfg.Replica != 0 {
+		req.LogDirs = [][16]byte{protocol.DirectoryID(r.cfg.Replica)}
+	}
 	if r.cfg.Rack != "" {
 		req.Rack = &r.cfg.Rack
 	}
