@@ -52,6 +52,7 @@ func defaultKafka() Kafka {
 		GroupMaxSessionTimeoutMs:     1_800_000,
 		GroupMaxSize:                 10_000,
 
+		ProduceCheckRecords:   true,
 		SocketRequestMaxBytes: 100 << 20,
 		QueuedMaxRequestBytes: 256 << 20,
 		ConnectionsMaxIdleMs:  600_000,

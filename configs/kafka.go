@@ -35,6 +35,8 @@ type Kafka struct {
 	GroupMaxSessionTimeoutMs      int64 `koanf:"group.max.session.timeout.ms" kind:"int" min:"1" doc:"Longest session timeout that a member may ask for."`
 	GroupMaxSize                  int   `koanf:"group.max.size" kind:"int" min:"1" max:"1000000" doc:"Most members of a group."`
 
+	ProduceCheckRecords bool `koanf:"produce.check.records" kind:"bool" doc:"Every record that a producer sends is read before it is stored, compressed ones too; off, a broken producer can store what consumers cannot read."`
+
 	SocketRequestMaxBytes int   `koanf:"socket.request.max.bytes"  kind:"int" min:"1048576" max:"1073741824" doc:"The largest produce request; all others are limited to 1 MiB."`
 	QueuedMaxRequestBytes int64 `koanf:"queued.max.request.bytes"  kind:"int" min:"16777216" doc:"Memory for all requests in work; when it is used up, sockets are not read."`
 	MaxConnections        int   `koanf:"max.connections"           kind:"int" min:"0" doc:"Open client connections; 0: no limit."`

@@ -108,6 +108,27 @@ func TestProduceRefused(t *testing.T) {
 	}
 }
 
+// TestProduceNamesRecords: from v8 on the answer says which records were wrong.
+func TestProduceNamesRecords(t *testing.T) {
+	b := startBroker(t, nil)
+	client := b.client(t)
+	_, err := kadm.NewClient(client).CreateTopic(within(t, 30*time.Second), 1, 1, map[string]*string{"cleanup.policy": new("compact")}, "keyed")
+	must(t, err)
+	builder := record.NewBuilder()
+	builder.Add(1, []byte("key"), []byte("a"))
+	builder.Add(1, nil, []byte("b"))
+	for version, want := range map[int16]int{7: 0, 8: 1, 9: 1} {
+		resp := raw(t, b.addr, versioned(produce("keyed", 0, -1, builder.Bytes()), version)).(*kmsg.ProduceResponse)
+		p := resp.Topics[0].Partitions[0]
+		if p.ErrorCode != int16(protocol.InvalidRecord) || len(p.ErrorRecords) != want {
+			t.Fatalf("v%d: got %s, %v", version, protocol.ErrorCode(p.ErrorCode), p.ErrorRecords)
+		}
+		if want == 1 && (p.ErrorRecords[0].RelativeOffset != 1 || p.ErrorRecords[0].ErrorMessage == nil) {
+			t.Errorf("v%d: got %+v, want record 1", version, p.ErrorRecords[0])
+		}
+	}
+}
+
 func TestFetchRefused(t *testing.T) {
 	b := startBroker(t, nil)
 	ctx := within(t, 30*time.Second)

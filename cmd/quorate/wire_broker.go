@@ -110,6 +110,7 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 
 	c.Replica.ReplicaLagTimeMax = configs.Millis(k.ReplicaLagTimeMaxMs)
 	c.Replica.FetchMaxWait = configs.Millis(k.ReplicaFetchWaitMaxMs)
+	c.Replica.SkipRecordCheck = !k.ProduceCheckRecords
 	c.Replica.TopicDefaults = metadata.BrokerDefaults(defaults)
 	c.Replica.RetentionInterval = configs.Millis(k.LogRetentionCheckMs)
 

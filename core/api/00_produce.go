@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/replica"
 	"github.com/quorate/quorate/protocol"
+	"github.com/quorate/quorate/protocol/record"
 )
 
 // production is one produce request between its append and its answer.
@@ -37,6 +39,7 @@ type produceWait struct {
 //	acks  0    no answer; an error closes the connection, as the client's only sign
 //	acks  1    on this broker's disk
 //	acks -1    on the disks of the whole ISR, at least min.insync.replicas
+//	v8    which records were wrong (KIP-467)
 //	v10   who leads, with NOT_LEADER_OR_FOLLOWER (KIP-951)
 func beginProduce(_ context.Context, a *API, s *Session, r *Request) Answer {
 	req, ok := r.Body.(*kmsg.ProduceRequest)
@@ -132,6 +135,11 @@ func (pr *production) fail(out *kmsg.ProduceResponseTopicPartition, topic string
 	}
 	out.ErrorCode = int16(code)
 	out.ErrorMessage = protocol.MessageOf(err)
+	if records, ok := errors.AsType[*record.RejectedError](err); ok {
+		for _, r := range records.Records {
+			out.ErrorRecords = append(out.ErrorRecords, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: r.Index, ErrorMessage: &r.Reason})
+		}
+	}
 	out.BaseOffset, out.LogStartOffset, out.LogAppendTime = -1, -1, -1
 	if code == protocol.NotLeaderOrFollower {
 		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = pr.hints.leader(topic, out.Partition)

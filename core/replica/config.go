@@ -19,6 +19,10 @@ type Config struct {
 	// LogAppendTime are ignored: each topic's configuration has them.
 	Log wal.Config
 
+	// SkipRecordCheck stores what producers send by its header and CRC alone: faster,
+	// but one that is broken can then store a batch that no consumer can read. Default false.
+	SkipRecordCheck bool
+
 	// ReplicaLagTimeMax is how long a follower may be behind before it leaves the
 	// ISR. Default 10 s. Kafka: replica.lag.time.max.ms.
 	ReplicaLagTimeMax time.Duration

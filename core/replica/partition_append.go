@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"time"
 
 	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
@@ -20,8 +21,8 @@ const (
 //
 // The error is a *protocol.Error: NOT_LEADER_OR_FOLLOWER; NOT_ENOUGH_REPLICAS if
 // acks is -1 and the ISR is below min.insync.replicas; what is wrong with the
-// batches (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD) or with their
-// producer's sequence; KAFKA_STORAGE_ERROR. Nothing was written then, except that
+// batches (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP;
+// a *record.RejectedError names the records) or with their producer's sequence; KAFKA_STORAGE_ERROR. Nothing was written then, except that
 // a storage error may have written a part.
 func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appended, error) {
 	l, err := p.leading(-1)
@@ -34,7 +35,7 @@ func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appe
 	if acks == AcksAll && l.underMinISR() {
 		return Appended{}, protocol.Errorf(protocol.NotEnoughReplicas, "%s has %d in-sync replicas, min.insync.replicas is %d", p, len(l.isr), l.minISR())
 	}
-	if err := validate(batches, l.settings, opts); err != nil {
+	if err := p.validate(batches, l.settings, opts); err != nil {
 		return Appended{}, err
 	}
 	a, err := p.wal.AppendAsLeader(l.epoch, batches)
@@ -53,9 +54,12 @@ func appended(a wal.Appended, epoch int32) Appended {
 	}
 }
 
-// validate checks what a client sent. Coordinators may append several batches,
-// and markers.
-func validate(batches []byte, s settings, opts AppendOptions) error {
+// validate checks what a client sent, every record of it. Coordinators may append
+// several batches, and markers, and are trusted to know their own records.
+//
+// It holds no lock: a batch that takes long to decompress delays its own producer
+// only. Followers and consumers trust what was checked here.
+func (p *Partition) validate(batches []byte, s settings, opts AppendOptions) error {
 	err := record.Validate(batches, record.Limits{
 		MaxBatchBytes: s.maxMessageBytes,
 		SingleBatch:   !opts.Internal,
@@ -64,10 +68,18 @@ func validate(batches []byte, s settings, opts AppendOptions) error {
 	if err != nil || opts.Internal {
 		return err
 	}
-	if record.Batch(batches).IsTransactional() {
+	batch := record.Batch(batches)
+	if batch.IsTransactional() {
 		return protocol.Errorf(protocol.InvalidTxnState, "transactions are not served by this version")
 	}
-	return nil
+	if p.m.cfg.SkipRecordCheck {
+		return nil
+	}
+	latest, err := batch.CheckRecords(s.recordRules(time.Now()))
+	if err == nil && latest != batch.MaxTimestamp() {
+		batch.SetMaxTimestamp(latest) // the time index believes it
+	}
+	return err
 }
 
 // AwaitAcks waits until an append is acknowledged: with acks=1 on this broker's

@@ -2,8 +2,11 @@ package replica
 
 import (
 	"context"
+	"encoding/binary"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/protocol"
@@ -201,6 +204,73 @@ func TestAppendIsRefused(t *testing.T) {
 			_, err := c.on(tt.on, topic).Append(tt.batch, AcksAll, tt.opts)
 			wantCode(t, err, tt.want)
 		})
+	}
+}
+
+// poison is a batch with a true header and CRC whose payload is not what its codec says.
+func poison() []byte {
+	b := &kmsg.RecordBatch{
+		PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(record.Zstd), FirstTimestamp: 1, MaxTimestamp: 1,
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: 1, Records: []byte("this is not zstd"),
+	}
+	raw := b.AppendTo(nil)
+	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-record.LogOverhead))
+	record.Batch(raw).SetMaxTimestamp(1) // signs
+	return raw
+}
+
+// TestAppendChecksRecords is about what the header of a batch does not tell.
+func TestAppendChecksRecords(t *testing.T) {
+	tests := []struct {
+		name   string
+		topic  []string
+		config func(*Config)
+		batch  []byte
+		opts   AppendOptions
+		want   protocol.ErrorCode
+	}{
+		{name: "a payload that is not what its codec says", batch: poison(), want: protocol.InvalidRecord},
+		{name: "the same, if the check is off", config: func(c *Config) { c.SkipRecordCheck = true }, batch: poison()},
+		{name: "the same, from a coordinator", batch: poison(), opts: AppendOptions{Internal: true}},
+		{name: "no key", batch: batchOf("a")},
+		{name: "no key on a compacted topic", topic: []string{"cleanup.policy", "compact"}, batch: batchOf("a"), want: protocol.InvalidRecord},
+		{name: "no key on one that also deletes", topic: []string{"cleanup.policy", "compact,delete"}, batch: batchOf("a"), want: protocol.InvalidRecord},
+		{name: "too old", topic: []string{"message.timestamp.before.max.ms", "1000"}, batch: batchOf("a"), want: protocol.InvalidTimestamp},
+		{name: "too old, but the broker's time counts", topic: []string{"message.timestamp.before.max.ms", "1000", "message.timestamp.type", "LogAppendTime"}, batch: batchOf("a")},
+		{name: "an hour ahead", batch: batchAt(time.Now().Add(59 * time.Minute))},
+		{name: "more than an hour ahead", batch: batchAt(time.Now().Add(61 * time.Minute)), want: protocol.InvalidTimestamp},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := testCluster(t, 1, tt.config)
+			p := c.on(1, c.topic("orders", 1, []int32{1}, tt.topic...))
+			_, err := p.Append(tt.batch, AcksAll, tt.opts)
+			wantCode(t, err, tt.want)
+			if end := p.State().End; (end == 0) != (tt.want != protocol.None) {
+				t.Errorf("the log ends at %d", end)
+			}
+		})
+	}
+}
+
+func batchAt(when time.Time) []byte {
+	b := record.NewBuilder()
+	b.Add(when.UnixMilli(), []byte("k"), nil)
+	return b.Bytes()
+}
+
+// TestMaxTimestampIsTrue: the time index believes the header, so that must not lie.
+func TestMaxTimestampIsTrue(t *testing.T) {
+	c := testCluster(t, 1, nil)
+	p := c.on(1, c.topic("orders", 1, []int32{1}))
+	b := record.Batch(batchOf("a"))
+	b.SetMaxTimestamp(77_000)
+	a, err := p.Append(b, AcksLeader, AppendOptions{})
+	if err != nil || a.MaxTimestamp != 1000 {
+		t.Fatalf("largest timestamp %d, %v; the records' is 1000", a.MaxTimestamp, err)
+	}
+	if got, err := p.ReadLocal(0, 1000); err != nil || !record.Batch(got).CheckCRC() {
+		t.Errorf("stored with a wrong CRC: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/wal"
+	"github.com/quorate/quorate/protocol/record"
 )
 
 // settings is what a topic's configuration says to its replicas. It is
@@ -13,6 +14,9 @@ type settings struct {
 	minISR          int
 	maxMessageBytes int
 	deletes         bool // cleanup.policy
+	compacts        bool
+	timestampBefore time.Duration // how far in the past a record's time may be
+	timestampAfter  time.Duration // and in the future
 	retention       time.Duration
 	retentionBytes  int64
 	log             wal.Config
@@ -30,6 +34,9 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 		minISR:          c.MinISR(),
 		maxMessageBytes: c.MaxMessageBytes(),
 		deletes:         c.Deletes(),
+		compacts:        c.Compacts(),
+		timestampBefore: millis(c.TimestampBeforeMaxMillis()),
+		timestampAfter:  millis(c.TimestampAfterMaxMillis()),
 		retention:       millis(c.RetentionMillis()),
 		retentionBytes:  c.RetentionBytes(),
 		log:             m.cfg.Log,
@@ -39,6 +46,18 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 	s.log.IndexIntervalBytes = c.IndexIntervalBytes()
 	s.log.LogAppendTime = c.LogAppendTime()
 	return s
+}
+
+// recordRules is what the records of a producer's batch must be like now. On topics
+// with LogAppendTime their own time is of no account.
+func (s settings) recordRules(now time.Time) record.Rules {
+	rules := record.DefaultRules()
+	rules.Keyed = s.compacts
+	if !s.log.LogAppendTime {
+		rules.Earliest = now.UnixMilli() - s.timestampBefore.Milliseconds()
+		rules.Latest = now.UnixMilli() + s.timestampAfter.Milliseconds()
+	}
+	return rules
 }
 
 // retentionPolicy is what may be deleted: nothing at or above the high watermark.

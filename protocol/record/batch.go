@@ -157,6 +157,13 @@ func (b Batch) SetLogAppendTime(millis int64) {
 	b.sign()
 }
 
+// SetMaxTimestamp corrects what the header says is the largest timestamp, in
+// milliseconds, and makes the CRC right again.
+func (b Batch) SetMaxTimestamp(millis int64) {
+	binary.BigEndian.PutUint64(b[maxTimestampAt:], uint64(millis))
+	b.sign()
+}
+
 // sign computes the CRC and stores it.
 func (b Batch) sign() {
 	binary.BigEndian.PutUint32(b[crcAt:], crc32.Checksum(b[attributesAt:], castagnoli))

@@ -2,17 +2,8 @@ package record
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"sync"
-
-	"github.com/klauspost/compress/gzip"
-
-	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
 )
 
 // DecompressLimits bounds what a compressed batch may become.
@@ -26,10 +17,6 @@ type DecompressLimits struct {
 
 // ratioFree is the result up to which MaxRatio does not count, in bytes.
 const ratioFree = 1 << 20
-
-// zstdMaxWindow is the largest window a zstd frame may ask for, in bytes: what
-// its level 19 uses. The memory is taken before the first byte comes out.
-const zstdMaxWindow = 8 << 20
 
 // ErrTooLarge says that a batch would decompress to more than the limits allow.
 // It wraps ErrMalformed.
@@ -49,28 +36,18 @@ func (l DecompressLimits) bytesFor(n int) int {
 // is src itself. It takes memory as the result grows, never by a length that src
 // claims; errors wrap ErrMalformed.
 func Decompress(codec Codec, src []byte, limits DecompressLimits) ([]byte, error) {
-	limit := limits.bytesFor(len(src))
-	var dst []byte
-	var err error
-	switch codec {
-	case None:
+	if codec == None {
 		return src, nil
-	case Gzip:
-		dst, err = gunzip(src, limit)
-	case Snappy:
-		dst, err = unsnappy(src, limit)
-	case LZ4:
-		dst, err = unlz4(src, limit)
-	case Zstd:
-		dst, err = unzstd(src, limit)
-	default:
-		err = errors.New("no such codec")
 	}
-	if err != nil && !errors.Is(err, ErrMalformed) {
-		err = fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
+	limit := limits.bytesFor(len(src))
+	r, err := openDecoder(codec, src, limit)
 	if err != nil {
-		return nil, fmt.Errorf("decompress %s: %w", codec, err)
+		return nil, decoderError(codec, err)
+	}
+	defer r.close()
+	dst, err := readLimited(r, limit)
+	if err != nil {
+		return nil, decoderError(codec, err)
 	}
 	return dst, nil
 }
@@ -86,99 +63,4 @@ func readLimited(r io.Reader, limit int) ([]byte, error) {
 		return nil, ErrTooLarge
 	}
 	return dst.Bytes(), nil
-}
-
-var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
-
-func gunzip(src []byte, limit int) ([]byte, error) {
-	r := gzipReaders.Get().(*gzip.Reader) //nolint:errcheck // the pool holds nothing else
-	defer gzipReaders.Put(r)
-	if err := r.Reset(bytes.NewReader(src)); err != nil {
-		return nil, err
-	}
-	return readLimited(r, limit)
-}
-
-var lz4Readers = sync.Pool{New: func() any { return lz4.NewReader(nil) }}
-
-func unlz4(src []byte, limit int) ([]byte, error) {
-	r := lz4Readers.Get().(*lz4.Reader) //nolint:errcheck // the pool holds nothing else
-	defer lz4Readers.Put(r)
-	r.Reset(bytes.NewReader(src))
-	return readLimited(r, limit)
-}
-
-// zstdReaders holds *zstd.Decoder without goroutines, so that the collector may
-// take them.
-var zstdReaders sync.Pool
-
-func unzstd(src []byte, limit int) ([]byte, error) {
-	r, ok := zstdReaders.Get().(*zstd.Decoder)
-	if !ok {
-		var err error
-		r, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(zstdMaxWindow))
-		if err != nil {
-			return nil, err
-		}
-	}
-	defer zstdReaders.Put(r)
-	if err := r.Reset(bytes.NewReader(src)); err != nil {
-		return nil, err
-	}
-	return readLimited(r, limit)
-}
-
-// xerialMagic opens the framing of Java's snappy library: the magic, two
-// versions of four bytes, then blocks with a four-byte length each.
-var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
-
-const xerialHeaderSize = 16
-
-// unsnappy reads a raw snappy block, as librdkafka and Go write, or xerial
-// framing, as Java does.
-func unsnappy(src []byte, limit int) ([]byte, error) {
-	if !bytes.HasPrefix(src, xerialMagic) {
-		return appendSnappy(nil, src, limit)
-	}
-	if len(src) < xerialHeaderSize {
-		return nil, io.ErrUnexpectedEOF
-	}
-	var dst []byte
-	for src = src[xerialHeaderSize:]; len(src) > 0; {
-		if len(src) < 4 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		n := binary.BigEndian.Uint32(src)
-		src = src[4:]
-		if uint64(n) > uint64(len(src)) {
-			return nil, io.ErrUnexpectedEOF
-		}
-		var err error
-		if dst, err = appendSnappy(dst, src[:n], limit); err != nil {
-			return nil, err
-		}
-		src = src[n:]
-	}
-	return dst, nil
-}
-
-// appendSnappy appends one decoded block to dst, which stays within limit.
-func appendSnappy(dst, block []byte, limit int) ([]byte, error) {
-	n, err := snappy.DecodedLen(block)
-	if err != nil {
-		return nil, err
-	}
-	// A block expands at most 64 bytes from 3 (a copy), so a claim beyond that is a lie.
-	if n > limit-len(dst) || n > len(block)*22+64 {
-		return nil, ErrTooLarge
-	}
-	decoded, err := snappy.Decode(nil, block)
-	if err != nil {
-		return nil, err
-	}
-	if dst == nil {
-		return decoded, nil
-	}
-	return append(dst, decoded...), nil
 }
