@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,7 +19,8 @@ const metadataTopic = "__cluster_metadata"
 
 // describeQuorum answers DescribeQuorum (key 55), v0 to v2, as the leader of the
 // metadata log sees it. A term is a leader epoch; an offset is an index, so that
-// the end of a log is its last index plus one.
+// the end of a log is its last index plus one. A node and its directory name a
+// replica; a node that has lost its disk has two while it is being replaced.
 //
 //	v1  when replicas were heard of (KIP-836)
 //	v2  messages; where replicas listen (KIP-853): the plugins' peer addresses
@@ -63,10 +66,13 @@ func (a *API) quorumHere(ctx context.Context, req *kmsg.DescribeQuorumRequest) (
 
 func quorumPartition(s consensus.Status, members consensus.Membership, now time.Time) kmsg.DescribeQuorumResponseTopicPartition {
 	out := kmsg.NewDescribeQuorumResponseTopicPartition()
-	out.LeaderID, out.LeaderEpoch = int32(s.Leadership.Leader), int32(s.Leadership.Term)
+	out.LeaderID, out.LeaderEpoch = -1, int32(s.Leadership.Term)
+	if leader, ok := memberOf(members, s.Leadership.Leader); ok {
+		out.LeaderID = leader.BrokerID
+	}
 	out.HighWatermark = int64(s.CommitIndex) + 1
 	for _, m := range members.Members {
-		state := replicaState(m.ReplicaID, s, now)
+		state := replicaState(m, s, now)
 		if m.Role == consensus.Voter {
 			out.CurrentVoters = append(out.CurrentVoters, state)
 		} else {
@@ -77,16 +83,16 @@ func quorumPartition(s consensus.Status, members consensus.Membership, now time.
 }
 
 // replicaState is a replica as the leader sees it; about itself it knows all.
-func replicaState(id uint64, s consensus.Status, now time.Time) kmsg.DescribeQuorumResponseTopicPartitionReplicaState {
+func replicaState(m consensus.Member, s consensus.Status, now time.Time) kmsg.DescribeQuorumResponseTopicPartitionReplicaState {
 	out := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-	out.ReplicaID, out.LogEndOffset = int32(id), -1
-	if id == s.Leadership.Leader {
+	out.ReplicaID, out.ReplicaDirectoryID, out.LogEndOffset = m.BrokerID, protocol.DirectoryID(m.ReplicaID), -1
+	if m.ReplicaID == s.Leadership.Leader {
 		out.LogEndOffset = int64(s.LastIndex) + 1
 		out.LastFetchTimestamp, out.LastCaughtUpTimestamp = now.UnixMilli(), now.UnixMilli()
 		return out
 	}
 	for _, p := range s.Peers {
-		if p.ReplicaID != id {
+		if p.ReplicaID != m.ReplicaID {
 			continue
 		}
 		out.LogEndOffset = int64(p.Match) + 1
@@ -101,11 +107,19 @@ func replicaState(id uint64, s consensus.Status, now time.Time) kmsg.DescribeQuo
 // quorumListener is the name that the plugins' own listeners get in answers.
 const quorumListener = "CONSENSUS"
 
+// quorumNodes returns the nodes and where the newest replica of each listens.
 func quorumNodes(members consensus.Membership) []kmsg.DescribeQuorumResponseNode {
-	var out []kmsg.DescribeQuorumResponseNode
+	newest := map[int32]consensus.Member{}
 	for _, m := range members.Members {
+		if m.ReplicaID > newest[m.BrokerID].ReplicaID {
+			newest[m.BrokerID] = m
+		}
+	}
+	var out []kmsg.DescribeQuorumResponseNode
+	for _, id := range slices.Sorted(maps.Keys(newest)) {
+		m := newest[id]
 		n := kmsg.NewDescribeQuorumResponseNode()
-		n.NodeID = int32(m.ReplicaID)
+		n.NodeID = id
 		host, port, err := net.SplitHostPort(m.Address)
 		number, numberErr := strconv.ParseUint(port, 10, 16)
 		if err == nil && numberErr == nil {

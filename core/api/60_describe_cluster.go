@@ -11,19 +11,25 @@ import (
 	"github.com/quorate/quorate/protocol"
 )
 
-// brokerEndpoints is the endpoint type of brokers; 2 would be controllers, which
-// have none of their own here.
-const brokerEndpoints = 1
+// The endpoint types. Controllers have no endpoints of their own: brokers, who may
+// ask on the cluster listener, are told where that is on every broker.
+const (
+	brokerEndpoints     = 1
+	controllerEndpoints = 2
+)
 
 // describeCluster answers DescribeCluster (key 60), v0 to v2.
 //
-//	v1  endpoint types (KIP-919)
+//	v1  endpoint types (KIP-919); controllers' for brokers only
 //	v2  fenced brokers if asked for (KIP-1073)
 func (a *API) describeCluster(_ context.Context, s *Session, req *kmsg.DescribeClusterRequest) (*kmsg.DescribeClusterResponse, error) {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.ClusterAuthorizedOperations = notComputed
 	resp.EndpointType = brokerEndpoints
-	if req.Version >= 1 && req.EndpointType != brokerEndpoints {
+	controllers := req.Version >= 1 && req.EndpointType == controllerEndpoints && s.Kind == Cluster
+	if controllers {
+		resp.EndpointType = controllerEndpoints
+	} else if req.Version >= 1 && req.EndpointType != brokerEndpoints {
 		err := protocol.Errorf(protocol.UnsupportedEndpointType, "endpoint type %d is not served; ask for brokers (1)", req.EndpointType)
 		resp.ErrorCode, resp.ErrorMessage = int16(err.Code), &err.Message
 		return resp, nil
@@ -35,7 +41,11 @@ func (a *API) describeCluster(_ context.Context, s *Session, req *kmsg.DescribeC
 		if b.Fenced && !req.IncludeFencedBrokers {
 			continue
 		}
-		if e, ok := endpointFor(b, s.Listener); ok {
+		e, ok := endpointFor(b, s.Listener)
+		if controllers {
+			e, ok = endpoint{b.ID, b.Cluster.Host, b.Cluster.Port, rackOf(b)}, b.Cluster.Host != ""
+		}
+		if ok {
 			resp.Brokers = append(resp.Brokers, describeBroker(b, e))
 		}
 	}

@@ -2,30 +2,36 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/core/controller"
 	"github.com/quorate/quorate/protocol"
 )
 
 // catchUpPoll is how often a learner's progress is looked at.
 const catchUpPoll = 50 * time.Millisecond
 
-// addRaftVoter answers AddRaftVoter (key 80), v0: the replica is added as a
-// learner, and promoted once it has what was committed when it came (KIP-853).
-// Directory ids are not looked at: a replica that has lost its disk comes back
-// under another id.
+// addRaftVoter answers AddRaftVoter (key 80), v0 and v1 (KIP-853): the replica is
+// added as a learner, and promoted once it has what was committed when it came. A
+// node and its directory name the replica (see protocol.DirectoryID); without a
+// directory it has the node's id. A new replica's id must be one that nobody had.
+//
+//	v1  with ack_when_committed=false the answer comes when it is a learner, and it
+//	    is not promoted: a replica that has not started yet asks so
 //
 // Run again after a timeout it goes on where it was.
 func (a *API) addRaftVoter(ctx context.Context, s *Session, req *kmsg.AddRaftVoterRequest) (*kmsg.AddRaftVoterResponse, error) {
 	resp, err := byLeader(ctx, a, s, req, func(ctx context.Context) (*kmsg.AddRaftVoterResponse, error) {
 		ctx, cancel := context.WithTimeout(ctx, wait(req.TimeoutMillis, a.cfg.RequestTimeout))
 		defer cancel()
-		return kmsg.NewPtrAddRaftVoterResponse(), a.addVoter(ctx, req)
+		return a.addVoter(ctx, req)
 	})
 	if err != nil {
 		resp = kmsg.NewPtrAddRaftVoterResponse()
@@ -42,35 +48,64 @@ func wait(millis int32, otherwise time.Duration) time.Duration {
 	return time.Duration(millis) * time.Millisecond
 }
 
-func (a *API) addVoter(ctx context.Context, req *kmsg.AddRaftVoterRequest) error {
+func (a *API) addVoter(ctx context.Context, req *kmsg.AddRaftVoterRequest) (*kmsg.AddRaftVoterResponse, error) {
 	if err := a.sameCluster(req.ClusterID); err != nil {
-		return err
+		return nil, err
 	}
 	if req.VoterID <= 0 || len(req.Listeners) == 0 {
-		return protocol.Errorf(protocol.InvalidRequest, "a voter needs an id from 1 on, and the address that its peers dial")
+		return nil, protocol.Errorf(protocol.InvalidRequest, "a voter needs an id from 1 on, and the address that its peers dial")
 	}
 	members, err := a.quorum.Members(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l := req.Listeners[0]
 	m := consensus.Member{
-		ReplicaID: uint64(req.VoterID), BrokerID: req.VoterID, Address: net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))),
+		ReplicaID: controller.ReplicaOf(req.VoterID, req.VoterDirectoryID), BrokerID: req.VoterID,
+		Address: net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))),
 	}
-	switch role := roleOf(members, m.ReplicaID); role {
-	case consensus.Voter:
-		return protocol.Errorf(protocol.DuplicateVoter, "replica %d is a voter already", m.ReplicaID)
-	case 0:
+	done := kmsg.NewPtrAddRaftVoterResponse()
+	known, isMember := memberOf(members, m.ReplicaID)
+	switch {
+	case isMember && (known.Role == consensus.Voter || known.BrokerID != m.BrokerID):
+		return nil, protocol.Errorf(protocol.DuplicateVoter, "replica %d is a %s of node %d already", m.ReplicaID, known.Role, known.BrokerID)
+	case !isMember:
+		if refused, err := a.mayJoin(ctx, req, m); refused != nil || err != nil {
+			return refused, err
+		}
 		add := []consensus.Change{{Op: consensus.AddLearner, Member: m}}
 		if members, err = a.quorum.ChangeMembers(ctx, members.ConfigIndex, add); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	if req.Version >= 1 && !req.AckWhenCommitted {
+		return done, nil
+	}
 	if err := a.awaitCaughtUp(ctx, m.ReplicaID); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = a.quorum.ChangeMembers(ctx, members.ConfigIndex, []consensus.Change{{Op: consensus.Promote, Member: m}})
-	return err
+	return done, err
+}
+
+// mayJoin refuses a second replica of a node that is alive, and reserves the new
+// replica's id. What is refused is answered as it is.
+func (a *API) mayJoin(ctx context.Context, req *kmsg.AddRaftVoterRequest, m consensus.Member) (refused *kmsg.AddRaftVoterResponse, err error) {
+	if b, ok := a.images.Current().Broker(m.BrokerID); ok && !b.Fenced && b.Replica != m.ReplicaID {
+		return nil, protocol.Errorf(protocol.DuplicateBrokerRegistration, "node %d is alive with replica %d: stop it before it is replaced, or give the new node an id of its own", b.ID, b.Replica)
+	}
+	answer, err := a.controller.Do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	resp, ok := answer.(*kmsg.AddRaftVoterResponse)
+	if !ok {
+		return nil, fmt.Errorf("the id of a replica was answered with %T", answer)
+	}
+	if resp.ErrorCode != 0 {
+		return resp, nil
+	}
+	return nil, nil
 }
 
 // awaitCaughtUp waits until the replica has what is committed now.
@@ -99,14 +134,13 @@ func (a *API) awaitCaughtUp(ctx context.Context, id uint64) error {
 	}
 }
 
-// roleOf returns what a replica counts as; 0 if it is no member.
-func roleOf(members consensus.Membership, id uint64) consensus.MemberRole {
-	for _, m := range members.Members {
-		if m.ReplicaID == id {
-			return m.Role
-		}
+// memberOf returns the member that is the replica.
+func memberOf(members consensus.Membership, id uint64) (consensus.Member, bool) {
+	i := slices.IndexFunc(members.Members, func(m consensus.Member) bool { return m.ReplicaID == id })
+	if i < 0 {
+		return consensus.Member{}, false
 	}
-	return 0
+	return members.Members[i], true
 }
 
 func (a *API) sameCluster(id *string) error {

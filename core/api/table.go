@@ -65,11 +65,11 @@ func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which 
 		{kmsg.DescribeQuorum, 0, 2, both, handle((*API).describeQuorum)},
 		{kmsg.AlterPartition, 3, 3, brokers, handleDirect},
 		{kmsg.Envelope, 0, 0, brokers, handle((*API).envelope)},
-		{kmsg.DescribeCluster, 0, 2, clients, handle((*API).describeCluster)},
+		{kmsg.DescribeCluster, 0, 2, both, handle((*API).describeCluster)},
 		{kmsg.BrokerRegistration, 4, 4, brokers, handleDirect},
 		{kmsg.BrokerHeartbeat, 1, 1, brokers, handleDirect},
 		{kmsg.AllocateProducerIDs, 0, 0, brokers, handleDirect},
-		{kmsg.AddRaftVoter, 0, 0, both, handle((*API).addRaftVoter)},
+		{kmsg.AddRaftVoter, 0, 1, both, handle((*API).addRaftVoter)},
 		{kmsg.RemoveRaftVoter, 0, 0, both, handle((*API).removeRaftVoter)},
 	}
 }

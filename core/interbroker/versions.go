@@ -31,12 +31,12 @@ var pinned = map[kmsg.Key]int16{
 	kmsg.AlterPartition:             3,
 	kmsg.UpdateFeatures:             1,
 	kmsg.Envelope:                   0,
-	kmsg.DescribeCluster:            1,
+	kmsg.DescribeCluster:            2,
 	kmsg.BrokerRegistration:         4,
 	kmsg.BrokerHeartbeat:            1,
 	kmsg.UnregisterBroker:           0,
 	kmsg.AllocateProducerIDs:        0,
-	kmsg.AddRaftVoter:               0,
+	kmsg.AddRaftVoter:               1,
 	kmsg.RemoveRaftVoter:            0,
 }
 
