@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type Broker struct {
 	log       *slog.Logger
 	registry  *prometheus.Registry
 
+	members    *members
 	images     *metadata.Loader
 	pool       *interbroker.Pool
 	replicas   *replica.Manager
@@ -60,8 +62,9 @@ func New(cfg Config, client consensus.Client, log *slog.Logger) (*Broker, error)
 	b := &Broker{cfg: cfg, consensus: client, log: log, registry: prometheus.NewRegistry()}
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b.registry.MustRegister(consensusMetrics{client})
+	b.members = newMembers(client, log)
 	b.images = metadata.NewLoader(client, consensus.Metadata, metadata.DefaultLoaderConfig(), log)
-	b.pool = interbroker.New(cfg.Interbroker, b.peerAddress, log)
+	b.pool = interbroker.New(cfg.Interbroker, b.peerAddresses, log)
 	b.controller = controller.New(cfg.Controller, client, b.images, b.pool, log)
 	b.decisions = controller.NewClient(cfg.BrokerID, b.controller, b.pool, b.leader, b.images, log)
 	b.replicas = replica.NewManager(cfg.Replica, b.images, b.pool, b.decisions, b.brokerEpoch, log, b.registry)
@@ -128,7 +131,7 @@ func (b *Broker) Addr(listener string) net.Addr { return b.clients.Addr(listener
 
 // identity is what this broker registers as.
 func (b *Broker) identity() (controller.RegistrationConfig, error) {
-	who := controller.RegistrationConfig{Config: b.cfg.Controller, Rack: b.cfg.Rack, Ready: b.replicas.Ready()}
+	who := controller.RegistrationConfig{Config: b.cfg.Controller, Rack: b.cfg.Rack, Ready: b.replicas.Ready(), Replica: b.cfg.ReplicaID}
 	for _, l := range b.cfg.Listeners {
 		e := metadata.Endpoint{Name: l.Name, Host: l.Host, Port: l.Port, Security: securityOf(l.TLS != nil)}
 		if e.Port == 0 {
@@ -143,13 +146,13 @@ func (b *Broker) identity() (controller.RegistrationConfig, error) {
 	if b.cluster == nil {
 		return who, nil
 	}
-	host, port, err := net.SplitHostPort(b.cfg.Peers[b.cfg.BrokerID])
+	host, port, err := net.SplitHostPort(b.cfg.ClusterAdvertise)
 	if err != nil {
-		return who, fmt.Errorf("own address among the peers: %w", err)
+		return who, fmt.Errorf("own address for brokers: %w", err)
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return who, fmt.Errorf("own address among the peers: %w", err)
+		return who, fmt.Errorf("own address for brokers: %w", err)
 	}
 	who.Cluster = metadata.Endpoint{Name: clusterListener, Host: host, Port: int32(number), Security: securityOf(b.cfg.ClusterServerTLS != nil)}
 	return who, nil
@@ -162,19 +165,30 @@ func securityOf(tls bool) string {
 	return "PLAINTEXT"
 }
 
-// leader returns the broker that leads the metadata log. Replica ids of the
-// consensus are broker ids.
+// leader returns the broker whose replica leads the metadata log.
 func (b *Broker) leader() (id int32, ok bool) {
 	l, _ := b.consensus.LeaderFor(consensus.Metadata)
 	if l.Leader == consensus.NoLeader {
 		return -1, false
 	}
-	return int32(l.Leader), true
+	return b.members.broker(l.Leader)
 }
 
-func (b *Broker) peerAddress(id int32) (string, bool) {
-	addr, ok := b.cfg.Peers[id]
-	return addr, ok
+// peerAddresses are where a broker may be: where the operator of this one says, and
+// where it has registered itself. The first is all there is before the metadata is
+// known; the second for a broker that joined later, or moved.
+func (b *Broker) peerAddresses(id int32) []string {
+	var addresses []string
+	if a := b.cfg.Peers[id]; a != "" {
+		addresses = append(addresses, a)
+	}
+	if peer, ok := b.images.Current().Broker(id); ok && peer.Cluster.Host != "" {
+		a := net.JoinHostPort(peer.Cluster.Host, strconv.Itoa(int(peer.Cluster.Port)))
+		if !slices.Contains(addresses, a) {
+			addresses = append(addresses, a)
+		}
+	}
+	return addresses
 }
 
 // brokerEpoch is the epoch of this broker's registration, or -1.

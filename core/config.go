@@ -35,8 +35,13 @@ type Config struct {
 	Listeners []Listener
 	// ClusterBind is where brokers are answered; empty for a single node.
 	ClusterBind string
-	// Peers are the brokers' cluster addresses by broker id, this one included.
+	// ClusterAdvertise is what the other brokers are told to dial, host:port.
+	ClusterAdvertise string
+	// Peers are the brokers' cluster addresses by broker id, as far as they are known
+	// from the start. Brokers that are not among them are found where they registered.
 	Peers map[int32]string
+	// ReplicaID is this broker's replica of the metadata log; 0 in tests without one.
+	ReplicaID uint64
 	// ClusterServerTLS and ClusterClientTLS secure the traffic between brokers; nil: plaintext.
 	ClusterServerTLS, ClusterClientTLS *tls.Config
 

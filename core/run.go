@@ -22,6 +22,7 @@ func (b *Broker) Run(ctx context.Context, ready func()) error {
 	run := func(f func(context.Context) error) {
 		g.Go(func() error { return f(rooms) })
 	}
+	run(b.members.Run)
 	run(b.images.Run)
 	run(b.replicas.Run)
 	run(b.groups.Run)
@@ -80,9 +81,19 @@ func (b *Broker) awaitEntry(ctx context.Context) bool {
 	return true
 }
 
+// hasOthers tells whether there is a broker to leave leaderships to.
+func (b *Broker) hasOthers() bool {
+	for peer := range b.images.Current().Brokers() {
+		if peer.ID != b.cfg.BrokerID {
+			return true
+		}
+	}
+	return false
+}
+
 // leave has this broker's leaderships moved to others, if there are others.
 func (b *Broker) leave(ctx context.Context) {
-	if len(b.cfg.Peers) < 2 {
+	if !b.hasOthers() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LeaveTimeout)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,8 @@ type lane struct {
 	conn     *conn         // nil if there is none
 	dialing  chan struct{} // closed when the attempt under way is over; nil if there is none
 	failure  error         // of the last attempt; nil after a success
-	address  string        // that the last attempt was for
+	known    []string      // the addresses that the last attempt was for
+	good     string        // the address that answered last
 	backoff  time.Duration // of the pause that retryAt ends
 	retryAt  time.Time
 	attempts int // failed ones in a row
@@ -87,28 +89,42 @@ func (l *lane) dialLocked() error {
 	if l.dialing != nil {
 		return nil
 	}
-	address, ok := l.pool.resolve(l.broker)
-	if !ok {
+	addresses := l.pool.resolve(l.broker)
+	if len(addresses) == 0 {
 		return errNoAddress
 	}
-	if l.failure != nil && address == l.address && time.Now().Before(l.retryAt) {
+	same := slices.Equal(addresses, l.known)
+	if l.failure != nil && same && time.Now().Before(l.retryAt) {
 		return l.failure
 	}
-	if address != l.address {
+	if !same {
 		l.backoff = 0
 	}
-	l.address = address
+	l.known = slices.Clone(addresses)
+	order := slices.Clone(addresses)
+	if at := slices.Index(order, l.good); at > 0 { // the one that answered last goes first
+		order = slices.Insert(slices.Delete(order, at, at+1), 0, l.good)
+	}
 	done := make(chan struct{})
-	if !l.pool.start(func() { l.dial(address, done) }) {
+	if !l.pool.start(func() { l.dial(order, done) }) {
 		return net.ErrClosed
 	}
 	l.dialing = done
 	return nil
 }
 
-// dial makes one attempt and publishes its result.
-func (l *lane) dial(address string, done chan struct{}) {
-	socket, err := l.pool.dial(address)
+// dial makes one attempt, at each address until one answers, and publishes its result.
+func (l *lane) dial(addresses []string, done chan struct{}) {
+	var (
+		socket  net.Conn
+		address string
+		err     error
+	)
+	for _, address = range addresses {
+		if socket, err = l.pool.dial(address); err == nil {
+			break
+		}
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +133,7 @@ func (l *lane) dial(address string, done chan struct{}) {
 	if err == nil {
 		c := newConn(l, socket)
 		if c.start() {
-			l.conn, l.failure, l.backoff, l.attempts = c, nil, 0, 0
+			l.conn, l.failure, l.backoff, l.attempts, l.good = c, nil, 0, 0, address
 			l.log.Debug("connected to broker", "address", address)
 			return
 		}
@@ -126,7 +142,7 @@ func (l *lane) dial(address string, done chan struct{}) {
 	l.failure = err
 	l.pauseLocked()
 	if l.attempts++; l.attempts == 1 {
-		l.log.Info("cannot connect to broker", "address", address, "error", err)
+		l.log.Info("cannot connect to broker", "addresses", addresses, "error", err)
 	}
 }
 

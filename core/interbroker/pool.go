@@ -29,7 +29,7 @@ var ErrUncertain = errors.New("no answer from broker")
 // Pool is the connections to the other brokers.
 type Pool struct {
 	cfg     Config
-	resolve func(id int32) (addr string, ok bool)
+	resolve func(id int32) []string
 	log     *slog.Logger
 
 	// ctx ends when the pool is closed; it bounds the dials, which outlive the
@@ -48,9 +48,10 @@ type laneKey struct {
 	name   string
 }
 
-// New returns a pool that dials what resolve says, host:port. It dials nothing yet.
-// Zero fields of cfg take their default.
-func New(cfg Config, resolve func(id int32) (addr string, ok bool), log *slog.Logger) *Pool {
+// New returns a pool that dials what resolve says, host:port, the first address that
+// answers; none if the broker is not known. It dials nothing yet. Zero fields of cfg
+// take their default.
+func New(cfg Config, resolve func(id int32) []string, log *slog.Logger) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{
 		cfg:     cfg.withDefaults(),

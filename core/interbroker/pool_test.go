@@ -103,7 +103,12 @@ func never(int) bool  { return false }
 
 func newPool(t *testing.T, cfg Config, addr func() string) *Pool {
 	t.Helper()
-	p := New(cfg, func(id int32) (string, bool) { return addr(), id == 2 }, slog.New(slog.DiscardHandler))
+	p := New(cfg, func(id int32) []string {
+		if id != 2 {
+			return nil
+		}
+		return []string{addr()}
+	}, slog.New(slog.DiscardHandler))
 	t.Cleanup(p.Close)
 	return p
 }
@@ -281,18 +286,55 @@ func TestProbe(t *testing.T) {
 	t.Parallel()
 	alive, dead := newPeer(t, never), newPeer(t, never)
 	dead.stop()
-	addrs := map[int32]string{1: alive.listener.Addr().String(), 2: dead.listener.Addr().String(), 3: "256.0.0.1:1"}
-	p := New(Config{}, func(id int32) (string, bool) { a, ok := addrs[id]; return a, ok }, slog.New(slog.DiscardHandler))
+	good, refusing, wrong := alive.listener.Addr().String(), dead.listener.Addr().String(), "256.0.0.1:1"
+	tests := []struct {
+		addresses []string
+		want      ProbeResult
+	}{
+		{[]string{good}, Alive},
+		{[]string{refusing}, Refused},
+		{[]string{wrong}, Unclear},
+		{nil, Unclear},
+		{[]string{refusing, good}, Alive},
+		{[]string{refusing, wrong}, Unclear},
+		{[]string{wrong, refusing}, Unclear},
+		{[]string{refusing, refusing}, Refused},
+	}
+	p := New(Config{}, func(id int32) []string { return tests[id].addresses }, slog.New(slog.DiscardHandler))
 	defer p.Close()
-	for id, want := range map[int32]ProbeResult{1: Alive, 2: Refused, 3: Unclear, 4: Unclear} {
-		if got := p.Probe(within(t, 10*time.Second), id); got != want {
-			t.Errorf("broker %d: got %v, want %v", id, got, want)
+	for id, tt := range tests {
+		if got := p.Probe(within(t, 10*time.Second), int32(id)); got != tt.want {
+			t.Errorf("%v: got %v, want %v", tt.addresses, got, tt.want)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := p.Probe(ended, 1); got != Unclear {
+	if got := p.Probe(ended, 0); got != Unclear {
 		t.Errorf("without time: got %v, want %v", got, Unclear)
+	}
+}
+
+// A broker that moved is found at its second address, and dialled there first from
+// then on.
+func TestSecondAddress(t *testing.T) {
+	t.Parallel()
+	gone, b := newPeer(t, never), newPeer(t, always)
+	gone.stop()
+	p := New(Config{}, func(int32) []string {
+		return []string{gone.listener.Addr().String(), b.listener.Addr().String()}
+	}, slog.New(slog.DiscardHandler))
+	defer p.Close()
+	if _, err := p.Request(within(t, 10*time.Second), 2, LaneControl, &kmsg.BrokerHeartbeatRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := p.lane(2, LaneControl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if want := b.listener.Addr().String(); l.good != want {
+		t.Errorf("goes to %s first, want %s", l.good, want)
 	}
 }
 

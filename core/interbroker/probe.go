@@ -29,12 +29,22 @@ func (r ProbeResult) String() string {
 	}
 }
 
-// Probe dials a broker and hangs up. It waits until ctx ends, DialTimeout at most.
+// Probe dials a broker and hangs up. It waits until ctx ends, DialTimeout at most for
+// each address of the broker. Refused is one that every address of it refuses.
 func (p *Pool) Probe(ctx context.Context, broker int32) ProbeResult {
-	address, ok := p.resolve(broker)
-	if !ok {
-		return Unclear
+	result := Unclear
+	for n, address := range p.resolve(broker) {
+		switch found := p.probe(ctx, broker, address); {
+		case found == Alive:
+			return Alive
+		case n == 0 || found != Refused:
+			result = found
+		}
 	}
+	return result
+}
+
+func (p *Pool) probe(ctx context.Context, broker int32, address string) ProbeResult {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
 	defer cancel()
 	var d net.Dialer

@@ -24,7 +24,7 @@ func TestClusterListenerWithPool(t *testing.T) {
 	})
 	addr := h.Addr("cluster").String()
 	connect := func(cfg *tls.Config) *interbroker.Pool {
-		p := interbroker.New(interbroker.Config{TLS: cfg}, func(int32) (string, bool) { return addr, true }, slog.New(slog.DiscardHandler))
+		p := interbroker.New(interbroker.Config{TLS: cfg}, func(int32) []string { return []string{addr} }, slog.New(slog.DiscardHandler))
 		t.Cleanup(p.Close)
 		return p
 	}
