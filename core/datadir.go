@@ -177,7 +177,16 @@ func (d *DataDir) begin(id Identity) error {
 	return d.stamp(id)
 }
 
+// stamp writes whose the directory is. The replica that it has stays.
 func (d *DataDir) stamp(id Identity) error {
+	r, err := ReplicaOf(d.Path, id)
+	if err != nil {
+		return fmt.Errorf("stamp data directory: %w", err)
+	}
+	return d.stampWith(id, r)
+}
+
+func (d *DataDir) stampWith(id Identity, r Replica) error {
 	content := fmt.Sprintf("# Whose data this is. Changing it does not change the data.\nversion=1\ncluster.id=%s\nnode.id=%d\nquorate.backend=%s\n", id.ClusterID, id.NodeID, id.Backend)
 	own, err := IncarnationOf(d.Path, "")
 	if err != nil {
@@ -186,6 +195,7 @@ func (d *DataDir) stamp(id Identity) error {
 	if incarnation := cmp.Or(id.Incarnation, own); incarnation != "" {
 		content += incarnationKey + "=" + incarnation + "\n"
 	}
+	content += r.properties()
 	if err := writeDurably(filepath.Join(d.Path, metaFile), content); err != nil {
 		return fmt.Errorf("stamp data directory: %w", err)
 	}

@@ -81,7 +81,7 @@ func listenerTLS(c configs.ListenerTLS) (*tls.Config, error) {
 }
 
 func joinCluster(c *core.Config, cluster configs.Cluster) error {
-	c.ClusterBind, c.Peers = cluster.Bind, cluster.Peers
+	c.ClusterBind, c.ClusterAdvertise, c.Peers = cluster.Bind, cluster.Advertise, cluster.Peers
 	identity, err := readPeerTLS(cluster.TLS)
 	if err != nil || identity == nil {
 		return err
