@@ -26,7 +26,7 @@ type FS struct {
 	mu      sync.Mutex
 	names   map[string]*inode // as a process sees them
 	durable map[string]*inode
-	journal []change
+	journal [][]change // what belongs together is lost together
 	dirs    map[string]bool
 
 	// Budget is how many calls that change something are left until the power is
@@ -79,7 +79,12 @@ func (m *FS) change(name string, node *inode) {
 	} else {
 		m.names[name] = node
 	}
-	m.journal = append(m.journal, change{name, node})
+	m.journal = append(m.journal, []change{{name, node}})
+}
+
+// together makes the directory changes since the journal had n entries one.
+func (m *FS) together(n int) {
+	m.journal = append(m.journal[:n], slices.Concat(m.journal[n:]...))
 }
 
 // Crash is the power coming back: whatever was not synced is there in part.
@@ -108,7 +113,7 @@ func (m *FS) Kill() {
 }
 
 func (m *FS) applyJournal(n int) {
-	for _, c := range m.journal[:n] {
+	for _, c := range slices.Concat(m.journal[:n]...) {
 		if c.node == nil {
 			delete(m.durable, c.name)
 		} else {
@@ -186,7 +191,7 @@ func (m *FS) Rename(from, to string) error {
 	if err := m.step("rename", from); err != nil {
 		return err
 	}
-	moved := false
+	moved, before := false, len(m.journal)
 	for _, name := range slices.Sorted(maps.Keys(m.names)) { // sorted: a seed repeats
 		node := m.names[name]
 		if name == from || strings.HasPrefix(name, from+"/") {
@@ -198,6 +203,7 @@ func (m *FS) Rename(from, to string) error {
 	if !moved {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
 	}
+	m.together(before)
 	return nil
 }
 
