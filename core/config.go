@@ -42,6 +42,9 @@ type Config struct {
 	Peers map[int32]string
 	// ReplicaID is this broker's replica of the metadata log; 0 in tests without one.
 	ReplicaID uint64
+	// Learner is set for a replica that has joined and is not in its place yet; nil
+	// for all others.
+	Learner *LearnerConfig
 	// ClusterServerTLS and ClusterClientTLS secure the traffic between brokers; nil: plaintext.
 	ClusterServerTLS, ClusterClientTLS *tls.Config
 
@@ -56,6 +59,14 @@ type Config struct {
 	Controller  controller.Config
 	Group       group.Config
 	API         api.Config
+}
+
+// LearnerConfig is for a replica that has just joined.
+type LearnerConfig struct {
+	// Address is where its peers dial it, host:port.
+	Address string
+	// Settled is called once it is a voter, or will not be one; it must be durable.
+	Settled func() error
 }
 
 // DefaultConfig returns every room's defaults.

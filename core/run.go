@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/consensus"
 )
 
 // Run serves until ctx ends, then leaves the cluster in order: leaderships move
@@ -28,6 +30,9 @@ func (b *Broker) Run(ctx context.Context, ready func()) error {
 	run(b.groups.Run)
 	run(b.controller.Run)
 	run(registration.Run)
+	if b.cfg.Learner != nil {
+		run(b.learner().run)
+	}
 	if b.cluster != nil {
 		run(b.cluster.Run)
 	}
@@ -79,6 +84,17 @@ func (b *Broker) awaitEntry(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+func (b *Broker) learner() *learner {
+	return &learner{
+		self:    consensus.Member{ReplicaID: b.cfg.ReplicaID, BrokerID: b.cfg.BrokerID, Address: b.cfg.Learner.Address},
+		cluster: b.cfg.ClusterID,
+		leads:   quorum{b.consensus, b.leader, b.pool}.AskLeader,
+		fenced:  b.registration.Load().Fenced,
+		settled: b.cfg.Learner.Settled,
+		log:     b.log.With("component", "learner"),
+	}
 }
 
 // hasOthers tells whether there is a broker to leave leaderships to.
