@@ -110,6 +110,21 @@ func (s *Server) ListGroups(context.Context, *consensuspb.ListGroupsRequest) (*c
 	return resp, nil
 }
 
+// ending returns err, or ErrShuttingDown if the group is being closed: what its
+// log says then, of files that are gone, is no failure of the storage.
+func (s *Server) ending(g *group, err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-g.closed:
+	case <-s.stopping:
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %v", consensus.ErrShuttingDown, err) //nolint:errorlint // on purpose: what it wraps would end the process
+}
+
 func (g *group) position() *consensuspb.GroupPosition {
 	st := g.log.Status()
 	return &consensuspb.GroupPosition{

@@ -34,7 +34,7 @@ func (s *Server) ReadIndex(ctx context.Context, req *consensuspb.ReadIndexReques
 	defer cancel()
 	index, term, err := g.log.ReadIndex(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read index of group %d: %w", g.id, err)
+		return nil, fmt.Errorf("read index of group %d: %w", g.id, s.ending(g, err))
 	}
 	return &consensuspb.ReadIndexResponse{Index: index, Term: term}, nil
 }

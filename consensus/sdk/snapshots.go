@@ -29,7 +29,7 @@ func (s *Server) saveSnapshot(stream consensuspb.Consensus_SaveSnapshotServer) (
 		return nil, err
 	}
 	if err := g.log.SaveSnapshot(stream.Context(), r.Meta(), r); err != nil {
-		return nil, err
+		return nil, s.ending(g, err)
 	}
 	st := g.log.Status()
 	return &consensuspb.SaveSnapshotResponse{StoredIndex: r.Meta().Index, FirstIndex: st.FirstIndex}, nil
@@ -50,7 +50,7 @@ func (s *Server) fetchSnapshot(req *consensuspb.FetchSnapshotRequest, stream con
 	}
 	m, r, err := g.log.Snapshot(stream.Context())
 	if err != nil {
-		return err
+		return s.ending(g, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if m.Index < req.GetMinIndex() {

@@ -40,9 +40,9 @@ func (s *Server) deliver(g *group, req *consensuspb.SubscribeRequest, stream con
 		entries, commit, next, err := g.log.Read(from, batchBytes(req.GetMaxBatchBytes()))
 		switch {
 		case errors.Is(err, consensus.ErrCompacted):
-			return s.sendSnapshotItem(g, stream)
+			return s.ending(g, s.sendSnapshotItem(g, stream))
 		case err != nil:
-			return err
+			return s.ending(g, err)
 		case len(entries) > 0 || progress.due(commit):
 			if err := stream.Send(batchItem(consensus.Batch{Entries: entries, Commit: commit})); err != nil {
 				return err

@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
+	"path/filepath"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/options"
 )
 
 // limits: the SDK checks every proposal against them before it comes here.
@@ -14,78 +15,52 @@ var limits = consensus.Limits{
 	MaxGroups: 1, MaxMembers: 1, MaxProposalBytes: 4 << 20, MaxInflightProposals: 4096, MaxInflightBytes: 64 << 20,
 }
 
+// settings are the backend's own: there are none yet. The package options tells
+// how to declare some.
+func settings() *options.Set { return &options.Set{} }
+
 // New returns a backend that has not been started.
 func New() consensus.Backend { return &backend{} }
 
+// backend has no lock: the SDK starts it, opens groups and stops it one at a time.
 type backend struct {
-	mu    sync.Mutex
 	cfg   consensus.StartConfig
-	group *group // nil if none is open
+	group *group // nil if none was opened
 }
 
 func (b *backend) Describe() consensus.Description {
 	return consensus.Description{
-		Backend: "solo", Version: "1", Limits: limits,
+		Backend: "solo", Version: "1", Limits: limits, ConfigSchema: settings().Schema(),
 		// One node can not be divided from itself.
 		Capabilities: []consensus.Capability{consensus.CapPreVote, consensus.CapCheckQuorum},
-		ConfigSchema: json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`),
 	}
 }
 
-// Validate knows no options: every key is a problem.
-func (b *backend) Validate(options json.RawMessage) []consensus.Diagnostic {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(options, &keys); err != nil && len(options) > 0 {
-		return []consensus.Diagnostic{{Message: "the options are not a JSON object: " + err.Error()}}
-	}
-	var problems []consensus.Diagnostic
-	for k := range keys {
-		problems = append(problems, consensus.Diagnostic{Path: k, Message: "solo has no options"})
-	}
-	return problems
-}
+func (b *backend) Validate(raw json.RawMessage) []consensus.Diagnostic { return settings().Read(raw) }
 
 func (b *backend) Start(_ context.Context, cfg consensus.StartConfig) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.cfg.DataDir != "" || cfg.ReplicaID == consensus.NoLeader || cfg.DataDir == "" {
-		return fmt.Errorf("start: %w: once, with a replica id and a data directory", consensus.ErrInvalidArgument)
-	}
-	if p := b.Validate(cfg.Options); len(p) > 0 {
-		return fmt.Errorf("start: %w: option %q: %s", consensus.ErrInvalidArgument, p[0].Path, p[0].Message)
+	if cfg.DataDir == "" {
+		return fmt.Errorf("%w: no data directory", consensus.ErrInvalidArgument)
 	}
 	b.cfg = cfg
-	return nil
+	return options.Error(b.Validate(cfg.Options))
 }
 
 // BoundPeerAddress is empty: there are no peers.
 func (b *backend) BoundPeerAddress() string { return "" }
 
-func (b *backend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consensus.Group, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.group != nil {
-		err := consensus.ErrGroupLimit
-		if b.group.spec.ID == spec.ID {
-			err = consensus.ErrGroupExists
-		}
-		return nil, fmt.Errorf("open group %d: %w", spec.ID, err)
+func (b *backend) OpenGroup(_ context.Context, spec consensus.GroupSpec) (_ consensus.Group, err error) {
+	self := consensus.Member{ReplicaID: b.cfg.ReplicaID, BrokerID: b.cfg.BrokerID, Role: consensus.Voter}
+	if b.group, err = openGroup(filepath.Join(b.cfg.DataDir, fmt.Sprintf("group-%d", spec.ID)), self, spec); err != nil {
+		return nil, err
 	}
-	g, err := openGroup(b, spec)
-	if err != nil {
-		return nil, fmt.Errorf("open group %d: %w", spec.ID, err)
-	}
-	b.group = g
-	return g, nil
+	return b.group, nil
 }
 
-// Stop closes the group.
+// Stop closes the group; one that is closed already stays so.
 func (b *backend) Stop(context.Context) error {
-	b.mu.Lock()
-	g := b.group
-	b.mu.Unlock()
-	if g == nil {
+	if b.group == nil {
 		return nil
 	}
-	return g.Close()
+	return b.group.Close()
 }

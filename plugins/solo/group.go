@@ -1,349 +1,202 @@
 package solo
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/queue"
+	"github.com/quorate/quorate/consensus/sdk/snapshot"
+	"github.com/quorate/quorate/consensus/sdk/watched"
+	"github.com/quorate/quorate/plugins/seglog"
 )
 
-// group is the log. One goroutine, write, owns the file.
-type group struct {
-	b           *backend
-	spec        consensus.GroupSpec
-	path        string
-	term, ready uint64        // ready is the term's first entry
-	queue       chan work     // to write; closed by Close
-	done        chan struct{} // closed when write has returned
-	busy        atomic.Int64  // unix nanoseconds since which write is at work, or 0
+// internal is the type of an entry that the backend wrote for itself.
+const internal = 1
 
-	mu      sync.Mutex
-	journal *journal // changed by write alone
-	closed  bool     // nothing is queued any more
-	failed  error    // of a write; nothing is written any more
-	wanted  uint64
-	changed chan struct{} // closed and replaced at every change
+// group is a log and its newest snapshot. One goroutine, commit, appends to it.
+type group struct {
+	id        uint64
+	dir       string
+	self      consensus.Member
+	log       *seglog.Log
+	snapshots *snapshot.Store
+	term      uint64
+	proposals *queue.Queue[proposal]
+
+	leadership watched.Value[consensus.Leadership]
+	committed  watched.Value[uint64] // the last entry that is on disk
+	wish       *snapshot.Wish
+	saving     sync.Mutex // one SaveSnapshot at a time
 }
 
-// work is a proposal or, if save is not nil, a snapshot.
-type work struct {
+type proposal struct {
 	data []byte
-	save *consensus.SnapshotMeta
 	done func(consensus.Result)
 }
 
-// openGroup recovers the log and begins a new term. When it returns, the term's
-// first entry is durable, so that this node leads and is ready.
-func openGroup(b *backend, spec consensus.GroupSpec) (*group, error) {
-	spec.Tuning.SnapshotRequestEntries = cmp.Or(spec.Tuning.SnapshotRequestEntries, 10_000)
-	spec.Tuning.SnapshotRequestBytes = cmp.Or(spec.Tuning.SnapshotRequestBytes, 64<<20)
-	g := &group{
-		b: b, spec: spec, path: filepath.Join(b.cfg.DataDir, fmt.Sprintf("group-%d", spec.ID)),
-		queue: make(chan work, limits.MaxInflightProposals), done: make(chan struct{}), changed: make(chan struct{}),
+// openGroup recovers the log, and leads when it returns.
+func openGroup(dir string, self consensus.Member, spec consensus.GroupSpec) (*group, error) {
+	if spec.Mode == consensus.OpenJoin {
+		return nil, fmt.Errorf("%w: this backend is one node and joins nobody", consensus.ErrUnsupported)
 	}
-	if err := g.recover(); err != nil {
+	g := &group{
+		id: uint64(spec.ID), dir: dir, self: self, wish: snapshot.NewWish(spec.Tuning),
+		proposals: queue.New[proposal](int(limits.MaxInflightProposals)),
+	}
+	var err error
+	if g.snapshots, err = snapshot.OpenStore(dir); err != nil {
 		return nil, err
 	}
-	g.term = g.journal.term() + 1
-	if err := g.append([]consensus.Entry{{Index: g.journal.last() + 1, Term: g.term, Internal: true}}); err != nil {
-		return nil, errors.Join(err, g.journal.f.Close())
+	cfg := seglog.DefaultConfig()
+	cfg.Spares = 0 // less disk for a little more time
+	if g.log, err = seglog.Open(dir, cfg, seglog.OS(), slog.Default()); err != nil {
+		return nil, err
 	}
-	g.ready = g.journal.last()
-	go g.write()
+	for _, step := range []func() error{func() error { return g.check(spec) }, g.compact, g.lead} {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, g.log.Close())
+		}
+	}
+	go g.proposals.Run(g.commit)
 	return g, nil
 }
 
-func (g *group) recover() error {
-	_, err := os.Stat(g.path)
-	members := g.spec.Members
+// check tells whether what is on disk is what was expected.
+func (g *group) check(spec consensus.GroupSpec) error {
+	_, exists := g.log.Info(g.id)
 	switch {
-	case g.spec.Mode == consensus.OpenJoin:
-		return fmt.Errorf("%w: solo joins nobody", consensus.ErrUnsupported)
-	case err == nil:
-		g.journal, err = openJournal(g.path)
-	case g.spec.Mode == consensus.OpenRecover:
-		return fmt.Errorf("%w: nothing to recover: %w", consensus.ErrGroupNotFound, err)
-	case len(members) != 1 || members[0].ReplicaID != g.b.cfg.ReplicaID:
-		return fmt.Errorf("%w: solo is one node: the members must be replica %d alone", consensus.ErrInvalidArgument, g.b.cfg.ReplicaID)
+	case exists:
+		return nil
+	case spec.Mode == consensus.OpenRecover:
+		return fmt.Errorf("%w: there is no data in %s", consensus.ErrGroupNotFound, g.dir)
+	case len(spec.Members) != 1 || spec.Members[0].ReplicaID != g.self.ReplicaID:
+		return fmt.Errorf("%w: this backend is one node: the members must be replica %d alone", consensus.ErrInvalidArgument, g.self.ReplicaID)
 	default:
-		if g.journal, err = createJournal(g.path, consensus.SnapshotMeta{}, nil, nil); err == nil {
-			err = errors.Join(os.Rename(g.journal.f.Name(), g.path), syncDir(g.b.cfg.DataDir))
-		}
+		return nil
 	}
+}
+
+// lead begins a term. Nobody hears of it before its first entry is on disk: so it
+// is not used again after a restart (rule T3), and the leader is ready (rule T4).
+func (g *group) lead() error {
+	info, _ := g.log.Info(g.id)
+	before, err := g.log.Term(g.id, info.Last)
 	if err != nil {
-		return fmt.Errorf("%w: %w", consensus.ErrStorageFailed, err)
+		return err
 	}
+	g.term = before + 1
+	ready := seglog.Entry{Index: info.Last + 1, Term: g.term, Type: internal}
+	if err := g.log.Append(true, seglog.Write{Group: g.id, Entries: []seglog.Entry{ready}}); err != nil {
+		return err
+	}
+	g.committed.Set(ready.Index)
+	g.wish.Update(g.length)
+	g.leadership.Set(consensus.Leadership{
+		Term: g.term, Leader: g.self.ReplicaID, Role: consensus.LeaderReady, ReadyIndex: ready.Index,
+	})
 	return nil
 }
 
-// write takes everything that was proposed meanwhile, makes it durable with one
-// write and one sync, and only then answers. After a failed write it writes no
-// more, as nobody knows what is on the disk (rule S2): this batch is unknown.
-func (g *group) write() {
-	defer close(g.done)
-	for first := range g.queue {
-		g.busy.Store(time.Now().UnixNano())
-		batch := []work{first}
-		for n := len(g.queue); n > 0; n-- {
-			batch = append(batch, <-g.queue)
-		}
-		var entries []consensus.Entry
-		for _, w := range batch {
-			if w.save == nil {
-				entries = append(entries, consensus.Entry{Index: g.journal.last() + 1 + uint64(len(entries)), Term: g.term, Data: w.data})
-			}
-		}
-		err := g.append(entries)
-		for _, w := range batch {
-			switch {
-			case w.save != nil:
-				w.done(consensus.Result{Err: g.save(*w.save, w.data)})
-			case err != nil:
-				w.done(consensus.Result{Err: err})
-			default:
-				w.done(consensus.Result{Outcome: consensus.Committed, Index: entries[0].Index})
-				entries = entries[1:]
-			}
-		}
-		g.busy.Store(0)
-	}
-}
+func (g *group) Leadership() (consensus.Leadership, <-chan struct{}) { return g.leadership.Get() }
 
-// append makes entries durable, and then shows them to readers.
-func (g *group) append(entries []consensus.Entry) error {
-	if len(entries) == 0 || g.failed != nil {
-		return g.failed
-	}
-	n, err := g.journal.append(entries)
-	if err != nil {
-		return g.fail(err)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.journal.end += n
-	g.journal.entries = append(g.journal.entries, entries...)
-	g.change()
-	return nil
-}
-
-// save writes a new journal that begins with the snapshot, and has it take the
-// old one's place. Nobody else needs what is below it. The term is the log's own:
-// the next start leads in a later one.
-func (g *group) save(m consensus.SnapshotMeta, content []byte) error {
-	old, first, last := g.journal, g.journal.first(), g.journal.last()
-	switch {
-	case g.failed != nil:
-		return g.failed
-	case m.Index <= old.meta.Index:
-		return fmt.Errorf("%w, at %d", consensus.ErrSnapshotStale, old.meta.Index)
-	case m.Index > last:
-		return fmt.Errorf("%w: the log ends at %d", consensus.ErrInvalidArgument, last)
-	}
-	m.Term = old.entries[m.Index-first].Term
-	fresh, err := createJournal(g.path, m, content, old.entries[m.Index-first+1:])
-	if err != nil {
-		return err // the old one is as it was
-	}
-	g.mu.Lock()
-	if err = os.Rename(fresh.f.Name(), g.path); err == nil {
-		g.journal = fresh
-		g.change()
-	}
-	g.mu.Unlock()
-	return g.fail(errors.Join(err, syncDir(g.b.cfg.DataDir), old.f.Close()))
-}
-
-// fail ends the group if err is not nil.
-func (g *group) fail(err error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if err != nil {
-		g.failed = fmt.Errorf("%w: %w", consensus.ErrStorageFailed, err)
-		g.change()
-	}
-	return g.failed
-}
-
-// change tells everybody who waits, and decides whether a snapshot is wanted;
-// once one is, that stays. Under mu.
-func (g *group) change() {
-	j, t := g.journal, g.spec.Tuning
-	switch since := j.last() - j.meta.Index; {
-	case since < t.SnapshotRequestEntries && uint64(j.end-j.content)-j.meta.Size < t.SnapshotRequestBytes:
-		g.wanted = 0
-	case g.wanted == 0:
-		g.wanted = j.last()
-	}
-	close(g.changed)
-	g.changed = make(chan struct{})
-}
-
-func (g *group) Leadership() (consensus.Leadership, <-chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || g.failed != nil {
-		return consensus.Leadership{Term: g.term}, g.changed
-	}
-	return consensus.Leadership{Term: g.term, Leader: g.b.cfg.ReplicaID, Role: consensus.LeaderReady, ReadyIndex: g.ready}, g.changed
-}
-
-func (g *group) SnapshotWanted() (minIndex uint64, changed <-chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.wanted, g.changed
-}
-
-func (g *group) Propose(expectedTerm uint64, data []byte, done func(consensus.Result)) {
-	err := consensus.ErrTooLarge
-	if len(data) <= int(limits.MaxProposalBytes) {
-		err = g.enqueue(expectedTerm, work{data: data, done: done})
-	}
-	if err != nil {
+// Propose leaves the work to commit. The SDK has checked term, order and size.
+func (g *group) Propose(_ uint64, data []byte, done func(consensus.Result)) {
+	if err := g.proposals.Put(proposal{data, done}); err != nil {
 		done(consensus.Result{Outcome: consensus.Rejected, Err: err})
 	}
 }
 
-func (g *group) enqueue(term uint64, w work) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.failed != nil:
-		return g.failed
-	case g.closed:
-		return consensus.ErrShuttingDown
-	case term != g.term:
-		return fmt.Errorf("%w: it is %d, not %d", consensus.ErrTermMismatch, g.term, term)
+// commit makes what was proposed meanwhile durable with one write and one sync,
+// and only then answers (rule S1). If that fails nobody knows what is on the disk:
+// the outcome is unknown, the log takes no more, and the SDK ends the process.
+func (g *group) commit(batch []proposal) {
+	last, _ := g.committed.Get()
+	entries := make([]seglog.Entry, len(batch))
+	for i, p := range batch {
+		entries[i] = seglog.Entry{Index: last + 1 + uint64(i), Term: g.term, Data: p.data}
 	}
-	select {
-	case g.queue <- w:
-		return nil
-	default:
-		return consensus.ErrOverloaded
+	if err := g.log.Append(true, seglog.Write{Group: g.id, Entries: entries}); err != nil {
+		g.leadership.Set(consensus.Leadership{Term: g.term})
+		for _, p := range batch {
+			p.done(consensus.Result{Outcome: consensus.Unknown, Err: err})
+		}
+		return
+	}
+	g.committed.Set(last + uint64(len(batch)))
+	g.wish.Update(g.length)
+	for i, p := range batch {
+		p.done(consensus.Result{Outcome: consensus.Committed, Index: entries[i].Index})
 	}
 }
 
 func (g *group) Read(from uint64, maxBytes int) ([]consensus.Entry, uint64, <-chan struct{}, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	first, last := g.journal.first(), g.journal.last()
+	committed, more := g.committed.Get()
+	info, _ := g.log.Info(g.id)
 	switch {
-	case g.closed:
-		return nil, 0, nil, consensus.ErrShuttingDown
-	case from < first:
-		return nil, last, nil, fmt.Errorf("read from %d, the log begins at %d: %w", from, first, consensus.ErrCompacted)
-	case from > last+1:
-		return nil, last, nil, fmt.Errorf("read from %d, the log ends at %d: %w", from, last, consensus.ErrAheadOfLog)
-	case from == last+1:
-		return nil, last, g.changed, nil
+	case from < info.First:
+		return nil, committed, nil, fmt.Errorf("%w: the log begins at %d", consensus.ErrCompacted, info.First)
+	case from > committed+1:
+		return nil, committed, nil, fmt.Errorf("%w: the log ends at %d", consensus.ErrAheadOfLog, committed)
+	case from == committed+1:
+		return nil, committed, more, nil
 	}
-	entries := g.journal.entries[from-first:]
-	n := 1
-	for maxBytes -= len(entries[0].Data); n < len(entries) && maxBytes >= len(entries[n].Data); n++ {
-		maxBytes -= len(entries[n].Data)
+	found, err := g.log.Entries(g.id, from, committed+1, int64(maxBytes))
+	if errors.Is(err, seglog.ErrCompacted) { // it was there a moment ago
+		err = fmt.Errorf("%w: %w", consensus.ErrCompacted, err)
 	}
-	return entries[:n:n], last, nil, nil
+	entries := make([]consensus.Entry, len(found))
+	for i, e := range found {
+		entries[i] = consensus.Entry{Index: e.Index, Term: e.Term, Internal: e.Type == internal, Data: e.Data}
+	}
+	return entries, committed, nil, err
 }
 
-// ReadIndex needs no quorum: every finished write is in the log.
+// ReadIndex needs no quorum: what was finished is in the log of the only node.
 func (g *group) ReadIndex(context.Context) (index, term uint64, err error) {
-	if l, _ := g.Leadership(); l.Role != consensus.LeaderReady {
+	if l, _ := g.leadership.Get(); l.Role != consensus.LeaderReady {
 		return 0, 0, consensus.ErrNotLeader
 	}
-	return g.Status().LastIndex, g.term, nil
-}
-
-// SaveSnapshot reads all of r before it begins, so that half of one changes nothing.
-func (g *group) SaveSnapshot(_ context.Context, m consensus.SnapshotMeta, r io.Reader) error {
-	content, err := io.ReadAll(r)
-	saved := make(chan consensus.Result, 1)
-	if err == nil {
-		err = g.enqueue(g.term, work{data: content, save: &m, done: func(r consensus.Result) { saved <- r }})
-	}
-	if err == nil {
-		err = (<-saved).Err
-	}
-	if err != nil {
-		return fmt.Errorf("save snapshot at %d: %w", m.Index, err)
-	}
-	return nil
-}
-
-// Snapshot opens the file anew: what was opened stays as it is when a newer
-// snapshot replaces the file.
-func (g *group) Snapshot(context.Context) (consensus.SnapshotMeta, io.ReadCloser, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	j := g.journal
-	if j.meta.Index == 0 {
-		return j.meta, nil, consensus.ErrNoSnapshot
-	}
-	f, err := os.Open(g.path)
-	if err != nil {
-		return j.meta, nil, err
-	}
-	return j.meta, file{io.NewSectionReader(f, j.content, int64(j.meta.Size)), f}, nil
-}
-
-// file reads a part of a file and closes all of it.
-type file struct {
-	io.Reader
-	io.Closer
+	committed, _ := g.committed.Get()
+	return committed, g.term, nil
 }
 
 func (g *group) Members() consensus.Membership {
-	return consensus.Membership{Members: []consensus.Member{{ReplicaID: g.b.cfg.ReplicaID, BrokerID: g.b.cfg.BrokerID, Role: consensus.Voter}}}
+	return consensus.Membership{Members: []consensus.Member{g.self}}
 }
 
 func (g *group) Status() consensus.Status {
-	l, _ := g.Leadership()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	j := g.journal
+	info, _ := g.log.Info(g.id)
+	leadership, _ := g.leadership.Get()
+	committed, _ := g.committed.Get()
 	return consensus.Status{
-		Leadership: l, FirstIndex: j.first(), LastIndex: j.last(), CommitIndex: j.last(),
-		SnapshotIndex: j.meta.Index, LogBytes: uint64(j.end), LeaderChanges: 1,
+		Leadership: leadership, LeaderChanges: 1, CommitIndex: committed,
+		FirstIndex: info.First, LastIndex: info.Last, SnapshotIndex: info.Mark.Index, LogBytes: uint64(info.Bytes),
 	}
 }
 
-// LoopAge is how long write has been at its present work, which is to write.
-func (g *group) LoopAge() (loop, sync time.Duration) {
-	if since := g.busy.Load(); since != 0 {
-		loop = time.Since(time.Unix(0, since))
-	}
-	return loop, loop
+// length is how long the log is: what the wish for a snapshot depends on.
+func (g *group) length() (committed, snapshot, bytes uint64) {
+	info, _ := g.log.Info(g.id)
+	committed, _ = g.committed.Get()
+	return committed, info.Mark.Index, uint64(info.Bytes)
 }
 
-// Close answers what is queued, and closes the file.
+func (g *group) LoopAge() (loop, sync time.Duration) { return g.proposals.Age(), g.log.SyncAge() }
+
+// Close answers what is queued, and closes the log.
 func (g *group) Close() error {
-	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
-		<-g.done
-		return nil
-	}
-	g.closed = true
-	close(g.queue)
-	g.change()
-	g.mu.Unlock()
-	<-g.done
-	g.b.mu.Lock()
-	g.b.group = nil
-	g.b.mu.Unlock()
-	return g.journal.f.Close()
+	g.leadership.Set(consensus.Leadership{Term: g.term})
+	g.proposals.Close()
+	return g.log.Close()
 }
 
 // Destroy closes the group and removes its data.
 func (g *group) Destroy() error {
-	if err := g.Close(); err != nil {
-		return err
-	}
-	return errors.Join(os.Remove(g.path), syncDir(g.b.cfg.DataDir))
+	return errors.Join(g.Close(), os.RemoveAll(g.dir))
 }

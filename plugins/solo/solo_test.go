@@ -2,20 +2,26 @@ package solo
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensustest"
+	"github.com/quorate/quorate/plugins/seglog"
 )
 
 func TestConformance(t *testing.T) {
 	consensustest.Run(t, consensustest.Config{New: New})
 }
 
-func open(t *testing.T, dir string) *group {
+// open opens the group in a data directory; the test closes it if nobody has.
+func open(t *testing.T, dir string) (*group, error) {
 	t.Helper()
 	b := New()
 	if err := b.Start(t.Context(), consensus.StartConfig{ReplicaID: 1, DataDir: dir}); err != nil {
@@ -25,9 +31,26 @@ func open(t *testing.T, dir string) *group {
 		ID: consensus.Metadata, Mode: consensus.OpenBootstrap, Members: []consensus.Member{{ReplicaID: 1, Role: consensus.Voter}},
 	})
 	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = b.Stop(t.Context()) }) // some tests break its files
+	return g.(*group), nil
+}
+
+func mustOpen(t *testing.T, dir string) *group {
+	t.Helper()
+	g, err := open(t, dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return g.(*group)
+	return g
+}
+
+func (g *group) mustClose(t *testing.T) {
+	t.Helper()
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (g *group) proposeAndWait() consensus.Result {
@@ -36,113 +59,136 @@ func (g *group) proposeAndWait() consensus.Result {
 	return <-results
 }
 
-// After a failed write nothing is acknowledged, and nothing is written any more.
-func TestFailedWrite(t *testing.T) {
-	g := open(t, t.TempDir())
-	if err := g.journal.f.Close(); err != nil { // every write fails from now on
+// brokenDisk fails every sync while it is broken.
+type brokenDisk struct {
+	seglog.FS
+	broken atomic.Bool
+}
+
+func (d *brokenDisk) OpenFile(name string, flag int, perm os.FileMode) (seglog.File, error) {
+	f, err := d.FS.OpenFile(name, flag, perm)
+	return brokenFile{f, d}, err
+}
+
+type brokenFile struct {
+	seglog.File
+	disk *brokenDisk
+}
+
+func (f brokenFile) Sync() error {
+	if f.disk.broken.Load() {
+		return syscall.EIO
+	}
+	return f.File.Sync()
+}
+
+// After a failed sync nothing is acknowledged, and nothing is written any more,
+// although the disk works again.
+func TestFailedSync(t *testing.T) {
+	g := mustOpen(t, t.TempDir())
+	if err := g.log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if r := g.proposeAndWait(); r.Outcome != consensus.Unknown || !errors.Is(r.Err, consensus.ErrStorageFailed) {
-		t.Fatalf("the write that failed: %+v", r)
+	disk := &brokenDisk{FS: seglog.OS()}
+	var err error
+	if g.log, err = seglog.Open(g.dir, seglog.DefaultConfig(), disk, slog.Default()); err != nil {
+		t.Fatal(err)
 	}
-	if r := g.proposeAndWait(); r.Outcome != consensus.Rejected || !errors.Is(r.Err, consensus.ErrStorageFailed) {
-		t.Fatalf("a write after that: %+v", r)
+	if r := g.proposeAndWait(); r.Outcome != consensus.Committed {
+		t.Fatalf("before: %+v", r)
 	}
-	if err := g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: 1, Term: 1}, strings.NewReader("")); err == nil {
-		t.Fatal("a snapshot was saved after that")
+	for _, broken := range []bool{true, false} {
+		disk.broken.Store(broken)
+		if r := g.proposeAndWait(); r.Outcome != consensus.Unknown || !errors.Is(r.Err, consensus.ErrStorageFailed) {
+			t.Errorf("the disk is broken: %v, the proposal is %+v", broken, r)
+		}
+		if l, _ := g.Leadership(); l.Role != consensus.Follower {
+			t.Errorf("it still leads: %+v", l)
+		}
 	}
-	if l, _ := g.Leadership(); l.Role != consensus.Follower {
-		t.Fatalf("it still leads: %+v", l)
+	if err := g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: 1, Term: 1}, strings.NewReader("")); !errors.Is(err, consensus.ErrStorageFailed) {
+		t.Errorf("a snapshot after that: %v", err)
+	}
+	if entries, committed, _, err := g.Read(1, 1<<20); len(entries) != 2 || committed != 2 || err != nil {
+		t.Errorf("%d entries up to %d can be read, %v: want the two that are on disk", len(entries), committed, err)
 	}
 }
 
-// threeWrites returns the bytes of a journal of a snapshot, a no-op and three
-// more entries, and where each of the last three records begins.
-func threeWrites(t *testing.T) (data []byte, offsets []int64) {
-	t.Helper()
-	g := open(t, t.TempDir())
-	for range 3 {
-		offsets = append(offsets, g.journal.end)
-		g.proposeAndWait()
+// Every start leads in a term of its own, also when the log is empty.
+func TestTerms(t *testing.T) {
+	dir := t.TempDir()
+	for term := uint64(1); term <= 4; term++ {
+		g := mustOpen(t, dir)
+		l, _ := g.Leadership()
+		if want := (consensus.Leadership{Term: term, Leader: 1, Role: consensus.LeaderReady, ReadyIndex: term}); l != want {
+			t.Errorf("start %d: got %+v, want %+v", term, l, want)
+		}
+		if err := g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: term, Term: term}, strings.NewReader("")); err != nil {
+			t.Fatal(err)
+		}
+		g.mustClose(t)
 	}
-	if err := g.Close(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(g.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data, offsets
 }
 
-func reopen(t *testing.T, data []byte) (last uint64, err error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "log")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
+// A crash may come between the snapshot and what it does to the log, never
+// before it: then entries would be missing.
+func TestCrashBesideASnapshot(t *testing.T) {
+	const entries = 5
+	tests := []struct {
+		name    string
+		crash   func(t *testing.T, g *group) error
+		wantErr string
+		first   uint64
+	}{
+		{"behind the file", func(t *testing.T, g *group) error {
+			return g.snapshots.Save(t.Context(), consensus.SnapshotMeta{Index: 3, Term: 1}, strings.NewReader("content"))
+		}, "", 4},
+		{"behind all of it", func(t *testing.T, g *group) error {
+			return g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: 3, Term: 1}, strings.NewReader("content"))
+		}, "", 4},
+		{"a draft", func(_ *testing.T, g *group) error {
+			return os.WriteFile(filepath.Join(g.dir, "3.tmp"), []byte("con"), 0o600)
+		}, "", 1},
+		{"without the file", func(t *testing.T, g *group) error {
+			err := g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: 3, Term: 1}, strings.NewReader("content"))
+			return errors.Join(err, os.Remove(filepath.Join(g.dir, fmt.Sprintf("%016x-%016x.snap", 1, 3))))
+		}, "the log begins behind a snapshot at 3, the newest one is at 0", 0},
 	}
-	j, err := openJournal(path)
-	if err != nil {
-		return 0, err
-	}
-	return j.last(), j.f.Close()
-}
-
-func TestJournalCutAtEveryByte(t *testing.T) {
-	data, offsets := threeWrites(t)
-	for size := offsets[0]; size <= int64(len(data)); size++ {
-		want := uint64(1)
-		for i := range offsets {
-			if i+1 < len(offsets) && size >= offsets[i+1] || size == int64(len(data)) {
-				want = uint64(i + 2)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			g := mustOpen(t, dir)
+			for range entries - 1 {
+				g.proposeAndWait()
 			}
-		}
-		if last, err := reopen(t, data[:size]); err != nil || last != want {
-			t.Fatalf("cut to %d of %d bytes: last entry %d, %v, want %d", size, len(data), last, err, want)
-		}
-	}
-}
-
-func TestJournalDamage(t *testing.T) {
-	data, offsets := threeWrites(t)
-	for at := range data {
-		damaged := append([]byte(nil), data...)
-		damaged[at] ^= 0x40
-		last, err := reopen(t, damaged)
-		if int64(at) >= offsets[2] {
-			if err != nil || last != 3 { // can not be told from a torn write
-				t.Fatalf("damage at %d, in the last write: last entry %d, %v", at, last, err)
+			if err := tt.crash(t, g); err != nil {
+				t.Fatal(err)
 			}
-			continue
-		}
-		if err == nil {
-			t.Fatalf("damage at %d, before the last write: last entry %d", at, last)
-		}
+			g.mustClose(t)
+			again, err := open(t, dir)
+			if tt.wantErr != "" {
+				if !errors.Is(err, consensus.ErrStorageFailed) || !strings.Contains(err.Error(), tt.wantErr) {
+					t.Errorf("got %v, want %q", err, tt.wantErr)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := again.Status(); st.FirstIndex != tt.first || st.LastIndex != entries+1 || st.SnapshotIndex != tt.first-1 {
+				t.Errorf("the log has %d to %d behind a snapshot at %d, want from %d to %d", st.FirstIndex, st.LastIndex, st.SnapshotIndex, tt.first, entries+1)
+			}
+		})
 	}
 }
 
-// A snapshot takes the log with it, all of which is then proven by the empty
-// record behind: damage in it is no torn tail.
-func TestDamageAfterASnapshot(t *testing.T) {
-	g := open(t, t.TempDir())
-	for range 5 {
-		g.proposeAndWait()
-	}
-	if err := g.SaveSnapshot(t.Context(), consensus.SnapshotMeta{Index: 3, Term: 1, Format: "f"}, strings.NewReader("content")); err != nil {
+// Data of a former format is in a file where the folder belongs.
+func TestFormerData(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "group-1"), []byte("former"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Close(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(g.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if last, err := reopen(t, data); err != nil || last != 6 {
-		t.Fatalf("undamaged: last entry %d, %v", last, err)
-	}
-	data[len(data)-recordSize-1] ^= 1
-	if last, err := reopen(t, data); err == nil {
-		t.Fatalf("damage in the last entry: last entry %d", last)
+	if _, err := open(t, dir); !errors.Is(err, consensus.ErrStorageFailed) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
