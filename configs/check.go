@@ -42,8 +42,35 @@ func (l *loader) checkNode(c *Config) {
 	if l.tainted("cluster/peers") {
 		return
 	}
+	if c.Cluster.Join {
+		l.checkJoin(c)
+		return
+	}
 	if _, ok := c.Cluster.Peers[c.Node.ID]; !ok {
 		l.wrong("node/id", "%d is not in cluster/peers, which has %v", c.Node.ID, slices.Sorted(maps.Keys(c.Cluster.Peers)))
+	}
+}
+
+// checkJoin wants somebody to ask, and an address that the others can dial.
+func (l *loader) checkJoin(c *Config) {
+	others := len(c.Cluster.Peers)
+	if _, ok := c.Cluster.Peers[c.Node.ID]; ok {
+		others--
+	}
+	if others == 0 {
+		l.wrong("cluster/join", "needs cluster/peers with at least one node of the cluster that is to be joined, such as 1: %q", "node1:7001")
+	}
+	for _, a := range []struct{ key, address, from string }{
+		{"cluster/advertise", c.Cluster.Advertise, "cluster/bind"},
+		{"consensus/peer/advertise", c.Consensus.Peer.Advertise, "consensus/peer/listen"},
+	} {
+		host, port, err := net.SplitHostPort(a.address)
+		if err == nil && (wildcard(host) || port == "0") {
+			l.wrong(a.key, "is needed to join: the others cannot dial %s, which follows from %s", a.address, a.from)
+		}
+	}
+	if c.Consensus.Backend == "solo" {
+		l.wrong("cluster/join", "solo is for one node, which cannot join others")
 	}
 }
 
@@ -149,7 +176,7 @@ func (l *loader) checkConsensus(c *Config) {
 	if x.Supervision.BackoffMax < x.Supervision.BackoffMin {
 		l.wrong("consensus/supervision/backoff_max", "%v is less than backoff_min, %v", x.Supervision.BackoffMax, x.Supervision.BackoffMin)
 	}
-	if x.Backend == "solo" && !c.Single() {
+	if x.Backend == "solo" && !c.Single() && !c.Cluster.Join {
 		l.wrong("consensus/backend", "solo is for one node, cluster/peers has %d", len(c.Cluster.Peers))
 	}
 	if external := x.Backend == "external"; external && x.External.Path == "" {
@@ -161,7 +188,7 @@ func (l *loader) checkConsensus(c *Config) {
 
 func (l *loader) checkKafka(c *Config) {
 	k := c.Kafka
-	if !l.tainted("cluster/peers") {
+	if !l.tainted("cluster/peers") && !c.Cluster.Join { // the size of the cluster is not known to who joins
 		l.checkReplication(k, len(c.Cluster.Peers))
 	}
 	if k.GroupMinSessionTimeoutMs > k.GroupMaxSessionTimeoutMs {

@@ -62,9 +62,10 @@ func (t PeerTLS) Enabled() bool { return t.CA != "" && t.Cert != "" && t.Key != 
 // Cluster is the brokers that form the cluster.
 type Cluster struct {
 	ID            string           `koanf:"id"        kind:"text" doc:"Name of the cluster. A node refuses to join another one."`
+	Join          bool             `koanf:"join"      kind:"bool" doc:"This node joins a cluster that runs, instead of beginning one with its peers; nothing to change once it has."`
 	Bind          string           `koanf:"bind"      kind:"bind" doc:"host:port for the other brokers; empty: any port of loopback, for a single node."`
 	Advertise     string           `koanf:"advertise" kind:"address" doc:"host:port that the other brokers dial; empty: this node's entry in peers."`
-	Peers         map[int32]string `koanf:"peers"     kind:"address" doc:"Every broker, this one included: id to host:port."`
+	Peers         map[int32]string `koanf:"peers"     kind:"address" doc:"Every broker, this one included: id to host:port; to join a cluster, one or more that are in it."`
 	TLS           PeerTLS          `koanf:"tls"       doc:"Mutual TLS between brokers; on if ca, cert and key are set."`
 	InsecurePeers bool             `koanf:"insecure_peers" kind:"bool" doc:"Permits plaintext between nodes beyond loopback."`
 }
@@ -75,6 +76,7 @@ type Consensus struct {
 	External    External         `koanf:"external"    doc:"Somebody else's backend. \"quorate plugin info PATH\" prints what belongs here."`
 	Peer        Peer             `koanf:"peer"        doc:"Where the backend talks to those of the other nodes."`
 	Peers       map[int32]string `koanf:"peers"       kind:"address" doc:"The backends of every node: id to host:port; empty: those of cluster/peers, port plus 100."`
+	Incarnation string           `koanf:"incarnation" kind:"text" doc:"Of a cluster that was recovered, for nodes that join it afterwards: as \"quorate consensus recover\" printed it."`
 	Timing      Timing           `koanf:"timing"      doc:"How fast the loss of a leader is noticed."`
 	Options     map[string]any   `koanf:"options"     doc:"The backend's own settings, checked by the backend."`
 	Supervision Supervision      `koanf:"supervision" doc:"How the backend's process is watched."`

@@ -166,6 +166,29 @@ cluster: { insecure_peers: true, peers: { 1: "b1:7001", 2: "b2:7001", 3: "[::1]:
 	}
 }
 
+// A node that joins names somebody to ask; it need not know everybody, nor itself be
+// known.
+func TestJoin(t *testing.T) {
+	a := txtar.Parse([]byte(`
+-- quorate.yaml --
+node: { id: 4 }
+cluster: { join: true, insecure_peers: true, bind: "0.0.0.0:7001", advertise: "b4:7001", peers: { 1: "b1:7001" } }
+`))
+	cfg, err := Load(source(t, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Single() {
+		t.Error("it takes itself for a cluster")
+	}
+	if got, want := cfg.Consensus.Peer.Advertise, "b4:7101"; got != want {
+		t.Errorf("its replica is dialled at %s, want %s", got, want)
+	}
+	if got := cfg.Kafka.DefaultReplicationFactor; got != 3 {
+		t.Errorf("replication factor %d, want 3", got)
+	}
+}
+
 // quorate.yaml is what File writes, and loads as Default.
 func TestFileIsDefault(t *testing.T) {
 	t.Parallel()

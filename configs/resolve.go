@@ -13,7 +13,7 @@ const raftPortOffset = 100
 const anyPort = "127.0.0.1:0"
 
 // Single says whether the cluster is this node alone.
-func (c *Config) Single() bool { return len(c.Cluster.Peers) <= 1 }
+func (c *Config) Single() bool { return len(c.Cluster.Peers) <= 1 && !c.Cluster.Join }
 
 // resolve fills in what was left empty and follows from other keys.
 func (c *Config) resolve() {
@@ -31,7 +31,7 @@ func (c *Config) resolveCluster() {
 	own := c.Cluster.Peers[c.Node.ID]
 	c.Cluster.Bind = cmp.Or(c.Cluster.Bind, own, anyPort)
 	c.Cluster.Advertise = cmp.Or(c.Cluster.Advertise, own, c.Cluster.Bind)
-	if len(c.Cluster.Peers) == 0 {
+	if len(c.Cluster.Peers) == 0 && !c.Cluster.Join {
 		c.Cluster.Peers = map[int32]string{c.Node.ID: c.Cluster.Advertise}
 	}
 }
@@ -43,15 +43,26 @@ func (c *Config) resolveConsensus() {
 		for id, addr := range c.Cluster.Peers {
 			c.Consensus.Peers[id] = raftAddress(addr)
 		}
-		if p.Advertise != "" {
+		if _, listed := c.Cluster.Peers[c.Node.ID]; listed && p.Advertise != "" {
 			c.Consensus.Peers[c.Node.ID] = p.Advertise
 		}
 	}
 	p.Listen = cmp.Or(p.Listen, raftAddress(c.Cluster.Bind))
-	p.Advertise = cmp.Or(p.Advertise, c.Consensus.Peers[c.Node.ID], p.Listen)
+	p.Advertise = cmp.Or(p.Advertise, c.Consensus.Peers[c.Node.ID], c.advertisedReplica(), p.Listen)
 	if !p.TLS.Enabled() && p.TLS.CA == "" && p.TLS.Cert == "" && p.TLS.Key == "" {
 		p.TLS = c.Cluster.TLS
 	}
+}
+
+// advertisedReplica is where the backend of a node that joins is dialled, unless it is
+// said: on the host of its cluster listener, at the port that it listens on.
+func (c *Config) advertisedReplica() string {
+	host, _, err := net.SplitHostPort(c.Cluster.Advertise)
+	_, port, listenErr := net.SplitHostPort(c.Consensus.Peer.Listen)
+	if err != nil || listenErr != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // raftAddress is where the backend of a broker listens unless it is said.
@@ -70,6 +81,9 @@ func raftAddress(addr string) string {
 func (c *Config) resolveKafka() {
 	k := &c.Kafka
 	usual := int16(max(1, min(3, len(c.Cluster.Peers))))
+	if c.Cluster.Join {
+		usual = 3 // as in the cluster, whose size is not known here
+	}
 	k.DefaultReplicationFactor = cmp.Or(k.DefaultReplicationFactor, usual)
 	k.OffsetsTopicReplicationFactor = cmp.Or(k.OffsetsTopicReplicationFactor, usual)
 	if k.MinInsyncReplicas == 0 {

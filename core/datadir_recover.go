@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -21,6 +22,22 @@ func IncarnationOf(path, otherwise string) (string, error) {
 		return "", unusable(path, err)
 	}
 	return cmp.Or(found[incarnationKey], otherwise), nil
+}
+
+// IdentityOf returns whose a data directory is, without claiming it.
+func IdentityOf(path string) (Identity, error) {
+	found, err := readProperties(filepath.Join(path, metaFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Identity{}, fmt.Errorf("%s is no node's data directory: it has no %s", path, metaFile)
+	}
+	if err != nil {
+		return Identity{}, unusable(path, err)
+	}
+	node, err := strconv.ParseInt(found["node.id"], 10, 32)
+	if err != nil {
+		return Identity{}, fmt.Errorf("%s in %s is damaged: node.id is %q", metaFile, path, found["node.id"])
+	}
+	return Identity{ClusterID: found["cluster.id"], NodeID: int32(node), Backend: found["quorate.backend"], Incarnation: found[incarnationKey]}, nil
 }
 
 // Recovery is the data directory of a stopped node, the majority of whose cluster

@@ -48,6 +48,10 @@ func (o *offline) run(ctx context.Context, cfg configs.Config, log *slog.Logger,
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
+	return o.runSpec(ctx, spec, log, f)
+}
+
+func (o *offline) runSpec(ctx context.Context, spec host.Spec, log *slog.Logger, f func(context.Context, consensus.Client) error) error {
 	backend, err := host.Launch(ctx, spec, log)
 	if err != nil {
 		return withExitCode(err)

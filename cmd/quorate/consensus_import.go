@@ -68,7 +68,17 @@ func (o *offline) importInto(ctx context.Context, cfg configs.Config, img *metad
 		return &exitError{consensus.ExitConfig, err}
 	}
 	defer dir.Close()
-	return o.run(ctx, cfg, log, func(ctx context.Context, client consensus.Client) error {
+	spec, err := hostSpec(cfg)
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	for i := range spec.Groups[0].Members { // nodes keep their replicas' ids
+		m := &spec.Groups[0].Members[i]
+		if b, ok := img.Broker(m.BrokerID); ok && b.Replica != 0 {
+			m.ReplicaID = b.Replica
+		}
+	}
+	return o.runSpec(ctx, spec, log, func(ctx context.Context, client consensus.Client) error {
 		err := metadata.Import(ctx, client, consensus.Metadata, img, log)
 		if errors.Is(err, metadata.ErrNotEmpty) {
 			return &exitError{consensus.ExitConfig, fmt.Errorf("an earlier import of this export broke off in the middle: remove consensus/%s and consensus/%s.import in the data directory of every node, and import again", cfg.Consensus.Backend, cfg.Consensus.Backend)}

@@ -98,11 +98,16 @@ func check(ctx context.Context, cfg configs.Config, file string, stderr io.Write
 	if err := core.CheckDataDir(cfg.Node.DataDir, identity(cfg)); err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
+	if cfg.Cluster.Join {
+		if err := core.CheckJoin(cfg.Node.DataDir, identity(cfg)); err != nil {
+			return &exitError{consensus.ExitConfig, err}
+		}
+	}
 	return preflight(ctx, cfg)
 }
 
 func identity(cfg configs.Config) core.Identity {
-	return core.Identity{ClusterID: cfg.Cluster.ID, NodeID: cfg.Node.ID, Backend: cfg.Consensus.Backend}
+	return core.Identity{ClusterID: cfg.Cluster.ID, NodeID: cfg.Node.ID, Backend: cfg.Consensus.Backend, Incarnation: cfg.Consensus.Incarnation}
 }
 
 // serve runs a node until ctx ends or it cannot go on. ready is called once it
@@ -113,20 +118,13 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 		return &exitError{consensus.ExitConfig, err}
 	}
 	defer dir.Close()
-	spec, err := hostSpec(cfg)
-	if err != nil {
-		return &exitError{consensus.ExitConfig, err}
-	}
-	if err := os.MkdirAll(spec.Start.DataDir, 0o700); err != nil {
-		return &exitError{consensus.ExitConfig, fmt.Errorf("data directory %s: %w", cfg.Node.DataDir, err)}
-	}
 	coreConfig, err := brokerConfig(cfg)
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
 	log.Info("starting", "version", versionString(), "node", cfg.Node.ID, "cluster", cfg.Cluster.ID,
 		"backend", cfg.Consensus.Backend, "data_dir", cfg.Node.DataDir)
-	backend, err := host.Launch(ctx, spec, log)
+	backend, err := launch(ctx, cfg, &coreConfig, dir, log)
 	if ctx.Err() != nil && err != nil {
 		return nil // stopped before it began
 	}

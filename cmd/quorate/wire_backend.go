@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"github.com/quorate/quorate/configs"
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
+	"github.com/quorate/quorate/core"
 )
 
 // The metadata log asks for a snapshot after so much, and keeps so much behind it
@@ -23,8 +25,9 @@ const (
 	retainEntries   = 2_000
 )
 
-// hostSpec turns the config into what the backend's host needs. Replica ids are
-// broker ids. The backend's data directory is not made.
+// hostSpec turns the config into what the backend's host needs. The replica is that
+// of the node's data directory; a node that has none yet gets its own id. The
+// backend's data directory is not made.
 func hostSpec(cfg configs.Config) (host.Spec, error) {
 	dir, err := filepath.Abs(cfg.Node.DataDir)
 	if err != nil {
@@ -38,6 +41,14 @@ func hostSpec(cfg configs.Config) (host.Spec, error) {
 	if len(c.Options) == 0 {
 		options = nil
 	}
+	incarnation, err := core.IncarnationOf(dir, c.Incarnation)
+	if err != nil {
+		return host.Spec{}, err
+	}
+	replica, err := core.ReplicaOf(dir, identity(cfg))
+	if err != nil {
+		return host.Spec{}, err
+	}
 	peerTLS, err := readPeerTLS(c.Peer.TLS)
 	if err != nil {
 		return host.Spec{}, fmt.Errorf("consensus/peer/tls: %w", err)
@@ -50,8 +61,8 @@ func hostSpec(cfg configs.Config) (host.Spec, error) {
 		Env:    c.External.Env,
 		RunDir: filepath.Join(dir, "run"),
 		Start: consensus.StartConfig{
-			ClusterID: cfg.Cluster.ID,
-			ReplicaID: uint64(cfg.Node.ID),
+			ClusterID: consensus.ClusterIncarnation(cfg.Cluster.ID, incarnation),
+			ReplicaID: cmp.Or(replica.ID, uint64(cfg.Node.ID)),
 			BrokerID:  cfg.Node.ID,
 			DataDir:   filepath.Join(dir, "consensus", c.Backend),
 			Peer:      consensus.PeerEndpoint{Listen: c.Peer.Listen, Advertise: c.Peer.Advertise, TLS: peerTLS},
