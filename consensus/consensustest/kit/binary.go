@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"time"
@@ -61,12 +62,19 @@ func (b Binary) Validate(ctx context.Context, options json.RawMessage) ([]consen
 func (b Binary) Launch(ctx context.Context, l Launch) (Replica, error) {
 	s := b.spec()
 	s.Start, s.Groups, s.RunDir = l.Start, l.Groups, l.RunDir
-	bare, err := host.LaunchBare(ctx, s, b.Log)
+	if len(l.Env) > 0 {
+		env := maps.Clone(l.Env)
+		maps.Copy(env, s.Env)
+		s.Env = env
+	}
+	bare, err := host.LaunchBare(ctx, s, b.Log, l.dial()...)
 	if err != nil {
 		return nil, err
 	}
 	return process{bare}, nil
 }
+
+func (b Binary) passesEnvironment() bool { return true }
 
 // command implements commander.
 func (b Binary) command(ctx context.Context, env ...string) (*exec.Cmd, error) {

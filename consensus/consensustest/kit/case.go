@@ -41,6 +41,11 @@ type Options struct {
 	Timing consensus.Timing
 	// PeerTLS is the identity of every replica, if not nil; for 127.0.0.1.
 	PeerTLS *consensus.PeerTLS
+	// Previous is an earlier version of the backend, which is upgraded from; nil:
+	// there is none, and upgrades are not judged.
+	Previous Front
+	// Soak is how long the random mix of faults of level 4 goes on; 30 min if zero.
+	Soak time.Duration
 	// Patience is how long the kit waits for what must happen at some time; 30 s if
 	// zero. Nothing is judged by the clock but what hangs.
 	Patience time.Duration
@@ -56,6 +61,7 @@ func (o Options) complete() Options {
 	}
 	o.Level = min(max(o.Level, 1), 4)
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
+	o.Soak = cmp.Or(o.Soak, 30*time.Minute)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -70,6 +76,9 @@ type Case struct {
 	Rules   []string
 	Process bool // it needs replicas that are processes
 	Links   bool // it needs proxies between replicas
+	Faults  bool // it spoils the storage of replicas; see package faults
+	Upgrade bool // it needs an earlier version
+	Members int  // it needs so many members at once, if that is more than Nodes
 	Needs   consensus.Capability
 	run     func(*lab)
 }
@@ -79,7 +88,8 @@ func (c Case) String() string { return fmt.Sprintf("%02d %s", c.Number, c.Name) 
 
 // Cases returns every case, in the order in which they run.
 func Cases() []Case {
-	all := slices.Concat(lifecycleCases, proposalCases, deliveryCases, durabilityCases, snapshotCases, clusterCases, partitionCases, membershipCases, longCases)
+	all := slices.Concat(lifecycleCases, proposalCases, deliveryCases, durabilityCases, snapshotCases, clusterCases, partitionCases, membershipCases,
+		storageCases, peerCases, versionCases, longCases)
 	slices.SortStableFunc(all, func(a, b Case) int { return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.Number, b.Number)) })
 	return all
 }
@@ -88,7 +98,7 @@ func Cases() []Case {
 type Result struct {
 	Case     Case
 	Findings []Finding
-	Skipped  string // why it was not run, if it was not
+	Skipped  string // why it was not run, or not to its end, if so
 	Duration time.Duration
 	Figures  map[string]float64
 }
@@ -99,16 +109,28 @@ func (r Result) Failed() bool { return len(r.Findings) > 0 }
 // skip says why c cannot be run, or "".
 func skip(front Front, o Options, c Case, d consensus.Description) string {
 	_, processes := front.(commander)
+	spoils, ok := front.(spoiler)
+	spoilable := ok && spoils.passesEnvironment()
 	switch {
 	case c.Process && !processes:
 		return "it needs processes"
-	case c.Nodes > int(d.Limits.MaxMembers) || o.Nodes > 0 && c.Nodes > o.Nodes:
-		return fmt.Sprintf("it needs %d replicas", c.Nodes)
+	case tooSmall(c, o, d):
+		return fmt.Sprintf("it needs %d replicas", max(c.Nodes, c.Members))
 	case c.Needs != 0 && !slices.Contains(d.Capabilities, c.Needs):
-		return "the backend does not claim the capability"
+		return fmt.Sprintf("the backend does not claim the capability %s", c.Needs)
+	case c.Faults && !spoilable:
+		return "faults of the storage can be injected into processes only"
+	case c.Upgrade && o.Previous == nil:
+		return "no earlier version was given (--previous PATH)"
 	default:
 		return ""
 	}
+}
+
+// tooSmall tells whether the clusters that the backend forms, or that were asked
+// for, are too small for c.
+func tooSmall(c Case, o Options, d consensus.Description) bool {
+	return max(c.Nodes, c.Members) > int(d.Limits.MaxMembers) || o.Nodes > 0 && c.Nodes > o.Nodes
 }
 
 // RunCase runs one case against the backend behind front, which describes
@@ -139,9 +161,12 @@ func RunCase(ctx context.Context, front Front, o Options, c Case, d consensus.De
 	l := &lab{
 		ctx: ctx, front: front, opts: o, described: d, log: o.Log, dir: dir, clusterID: fmt.Sprintf("kit-%016x", rand.Uint64()),
 		random: rand.New(rand.NewPCG(o.Seed, seedOf(c))), checks: newChecks(report), sequences: newSequencer(),
-		tuning: consensus.GroupTuning{RetainEntries: 4}, figures: result.Figures,
+		tuning: consensus.GroupTuning{RetainEntries: 4}, timing: o.Timing, figures: result.Figures,
 	}
 	l.runCase(c, cancel)
+	if !result.Failed() {
+		result.Skipped = l.skipped
+	}
 	return result
 }
 
@@ -171,6 +196,9 @@ func (l *lab) runCase(c Case, cancel func()) {
 	l.background.Wait()
 	if l.links != nil {
 		l.links.close()
+	}
+	for _, unmount := range l.unmount {
+		unmount()
 	}
 	l.checks.finish()
 }

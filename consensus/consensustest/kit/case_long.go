@@ -44,7 +44,7 @@ func card(l *lab) {
 func soak(l *lab) {
 	l.startAll(consensus.OpenBootstrap)
 	stop := l.load(16)
-	for range l.scale(100, 100, 600) {
+	for until := time.Now().Add(l.opts.Soak); time.Now().Before(until); {
 		n := l.nodes[l.random.IntN(len(l.nodes))]
 		switch l.random.IntN(5) {
 		case 0:

@@ -57,7 +57,7 @@ func followerCutOff(l *lab) {
 	follower := l.others(leader)[0]
 	for range l.scale(3, 6, 20) {
 		l.links.isolate(follower, traffic{cut: true})
-		l.pause(10 * l.opts.Timing.ElectionTimeout)
+		l.pause(10 * l.timing.ElectionTimeout)
 		l.links.heal()
 		l.commit(10, 4)
 		l.converge()
@@ -93,7 +93,7 @@ func oddPartitions(l *lab) {
 				l.links.set(n, leader, t)
 			}
 		}
-		l.pause(5 * l.opts.Timing.ElectionTimeout)
+		l.pause(5 * l.timing.ElectionTimeout)
 		l.links.heal()
 	}
 	l.advance(10)

@@ -17,6 +17,8 @@ type Certificate struct {
 	Quick    bool   `json:"quick"`
 	Seed     uint64 `json:"seed"`
 	Date     string `json:"date"` // RFC 3339
+	// NotRun are the cases of the level that could not be run, with the reason.
+	NotRun []string `json:"not_run,omitempty"`
 }
 
 // Certificate returns what the report is worth: an error unless every case of
@@ -30,14 +32,19 @@ func (r *Report) Certificate() (Certificate, error) {
 		return Certificate{}, errors.New("not every case passed")
 	}
 	level := r.Level
+	var notRun []string
 	for _, one := range r.Results {
-		if one.Skipped != "" && one.Case.Nodes > 1 && one.Case.Needs == 0 {
+		switch {
+		case one.Skipped == "":
+		case one.Case.Nodes > r.Members:
 			level = min(level, one.Case.Level-1) // a backend of one node goes no further
+		default:
+			notRun = append(notRun, one.Case.String()+": "+one.Skipped)
 		}
 	}
 	return Certificate{
 		Backend: r.Backend, Version: r.Version, SHA256: r.SHA256, Contract: r.Contract,
-		Level: level, Quick: r.Quick, Seed: r.Seed, Date: r.Finished.UTC().Format(time.RFC3339),
+		Level: level, Quick: r.Quick, Seed: r.Seed, Date: r.Finished.UTC().Format(time.RFC3339), NotRun: notRun,
 	}, nil
 }
 

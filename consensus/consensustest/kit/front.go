@@ -29,6 +29,10 @@ type Launch struct {
 	Start  consensus.StartConfig
 	Groups []consensus.GroupSpec
 	RunDir string // for its socket
+	// Env is added to the environment of a process.
+	Env map[string]string
+	// Strange puts fields into every message that no version of the contract has.
+	Strange bool
 }
 
 // Replica is one started backend.
@@ -36,6 +40,8 @@ type Replica interface {
 	consensus.Client
 	// Enqueue proposes without waiting; see host.
 	Enqueue(p consensus.Proposal) <-chan consensus.Result
+	// RPC is the wire, for what no host says.
+	RPC() (consensuspb.ConsensusClient, error)
 	// Kill ends it as abruptly as the front can.
 	Kill()
 	// Stop ends it in order, and reports a backend that does not end well.
@@ -57,6 +63,10 @@ type Process interface {
 	// Ask asks for the age of the loop and of a sync in progress.
 	Ask(ctx context.Context) (loop, sync time.Duration, err error)
 }
+
+// spoiler is a front whose backends may look into their environment, and so at
+// the faults that are put there; see package faults.
+type spoiler interface{ passesEnvironment() bool }
 
 // commander is a front whose backend can also be started by hand.
 type commander interface {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"google.golang.org/grpc"
+
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/consensuspb"
 	"github.com/quorate/quorate/consensus/host"
 )
 
@@ -17,6 +20,11 @@ type InProcess struct {
 	// KillBackend ends a backend as abruptly as it can be done in one process and
 	// releases its port. Stop, with a context that has ended, if nil.
 	KillBackend func(consensus.Backend)
+	// Environment gives a backend what a process would find in its environment,
+	// before it is started. nil: it does not look there.
+	Environment func(b consensus.Backend, env map[string]string)
+	// Dial is added to how the backend's server is reached.
+	Dial []grpc.DialOption
 }
 
 // Name implements Front.
@@ -36,12 +44,18 @@ func (f InProcess) Validate(_ context.Context, options json.RawMessage) ([]conse
 type enqueuer interface {
 	consensus.Client
 	Enqueue(p consensus.Proposal) <-chan consensus.Result
+	RPC() (consensuspb.ConsensusClient, error)
 }
+
+func (f InProcess) passesEnvironment() bool { return f.Environment != nil }
 
 // Launch implements Front.
 func (f InProcess) Launch(ctx context.Context, l Launch) (Replica, error) {
 	b := f.New()
-	c, stop, err := host.InProcess(ctx, b, l.Start, l.Groups)
+	if f.Environment != nil {
+		f.Environment(b, l.Env)
+	}
+	c, stop, err := host.InProcess(ctx, b, l.Start, l.Groups, append(l.dial(), f.Dial...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,10 @@ type lab struct {
 
 	nodes   []*node
 	tuning  consensus.GroupTuning
+	timing  consensus.Timing
+	strange bool          // every message to the replicas has fields that nobody knows
+	skipped string        // why the case cannot be run to its end
+	unmount []func()      // what was mounted
 	links   *network      // nil: no proxies
 	lease   time.Duration // of the hosts; 0 = for ever
 	extra   []consensus.GroupID
@@ -50,6 +54,13 @@ func (l *lab) giveUp(rule, format string, args ...any) {
 	if l.ctx.Err() == nil {
 		l.checks.breaks(rule, format, args...)
 	}
+	panic(abandoned{})
+}
+
+// notRun ends the case, which judges nothing; why goes into the report. Only the
+// case's own goroutine calls it.
+func (l *lab) notRun(format string, args ...any) {
+	l.skipped = fmt.Sprintf(format, args...)
 	panic(abandoned{})
 }
 
@@ -94,15 +105,14 @@ func (l *lab) advertised(n *node) string {
 	return n.listen
 }
 
-// groups are the groups that n opens; each of the same members.
+// groups are the groups that n opens; each of the same members. Who joins knows
+// of none.
 func (l *lab) groups(n *node, mode consensus.OpenMode) []consensus.GroupSpec {
 	spec := consensus.GroupSpec{ID: consensus.Metadata, Name: "metadata", Mode: mode, Tuning: l.tuning}
 	for _, m := range l.nodes {
-		address := m.listen
-		if l.links != nil {
-			address = l.links.address(n, m)
+		if !m.joined && !n.joined {
+			spec.Members = append(spec.Members, l.member(n, m, consensus.Voter))
 		}
-		spec.Members = append(spec.Members, consensus.Member{ReplicaID: m.id, BrokerID: int32(m.id), Address: address, Role: consensus.Voter})
 	}
 	specs := []consensus.GroupSpec{spec}
 	for _, id := range l.extra {
@@ -110,6 +120,15 @@ func (l *lab) groups(n *node, mode consensus.OpenMode) []consensus.GroupSpec {
 		specs = append(specs, spec)
 	}
 	return specs
+}
+
+// member is m as it is known to n.
+func (l *lab) member(n, m *node, role consensus.MemberRole) consensus.Member {
+	address := m.listen
+	if l.links != nil {
+		address = l.links.address(n, m)
+	}
+	return consensus.Member{ReplicaID: m.id, BrokerID: int32(m.id), Address: address, Role: role}
 }
 
 // startAll starts all replicas at once.

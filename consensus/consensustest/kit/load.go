@@ -59,7 +59,7 @@ func (l *lab) mustCommit(results <-chan consensus.Result) {
 // COMMITTED.
 func (l *lab) converge() {
 	for _, n := range l.nodes {
-		if !n.up() {
+		if !n.up() || n.removed {
 			continue
 		}
 		var missing string

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
 // samplePeriod is how often a replica is asked for its term.
@@ -29,6 +30,13 @@ type node struct {
 	listen string // its own address for its peers
 	lives  int
 
+	front     Front              // what it is, if that is not what the others are
+	tls       *consensus.PeerTLS // its identity, if it is not Options.PeerTLS
+	plaintext bool               // it has none
+	faults    string             // the directory of what spoils its storage, if that may be
+	joined    bool               // it is none of the first members
+	removed   bool               // it is no member any more
+
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	ending  *atomic.Bool
@@ -43,13 +51,20 @@ type node struct {
 func (n *node) launch(mode consensus.OpenMode) Launch {
 	start := consensus.StartConfig{
 		ClusterID: n.l.clusterID, ReplicaID: n.id, BrokerID: int32(n.id), DataDir: n.dir, Options: n.l.opts.Backend,
-		Timing: n.l.opts.Timing, SessionID: fmt.Sprintf("life-%d", n.lives), HostLease: time.Hour,
+		Timing: n.l.timing, SessionID: fmt.Sprintf("life-%d", n.lives), HostLease: time.Hour,
 		Peer: consensus.PeerEndpoint{Listen: n.listen, Advertise: n.l.advertised(n), TLS: n.l.opts.PeerTLS},
 	}
 	if n.l.lease != 0 {
 		start.HostLease = n.l.lease
 	}
-	return Launch{Start: start, Groups: n.l.groups(n, mode), RunDir: filepath.Join(n.l.dir, "run", fmt.Sprint(n.id))}
+	if n.tls != nil || n.plaintext {
+		start.Peer.TLS = n.tls
+	}
+	launch := Launch{Start: start, Groups: n.l.groups(n, mode), RunDir: filepath.Join(n.l.dir, "run", fmt.Sprint(n.id)), Strange: n.l.strange}
+	if n.faults != "" {
+		launch.Env = map[string]string{faults.DirKey: n.faults}
+	}
+	return launch
 }
 
 // start starts the replica and its host.
@@ -62,7 +77,11 @@ func (n *node) start(mode consensus.OpenMode) {
 func (n *node) tryStart(mode consensus.OpenMode) error {
 	ctx, cancel := context.WithTimeout(n.l.ctx, max(startPatience, n.l.opts.Patience))
 	defer cancel()
-	r, err := n.l.front.Launch(ctx, n.launch(mode))
+	front := n.l.front
+	if n.front != nil {
+		front = n.front
+	}
+	r, err := front.Launch(ctx, n.launch(mode))
 	if err != nil {
 		return err
 	}

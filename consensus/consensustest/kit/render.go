@@ -16,8 +16,8 @@ type resultJSON struct {
 	Name     string             `json:"name"`
 	Level    int                `json:"level"`
 	Rules    []string           `json:"rules"`
-	Status   string             `json:"status"` // "passed", "failed" or "skipped"
-	Skipped  string             `json:"skipped,omitempty"`
+	Status   string             `json:"status"`            // "passed", "failed" or "not_run"
+	NotRun   string             `json:"not_run,omitempty"` // why
 	Seconds  float64            `json:"seconds"`
 	Findings []Finding          `json:"findings,omitempty"`
 	Figures  map[string]float64 `json:"figures,omitempty"`
@@ -26,11 +26,11 @@ type resultJSON struct {
 func (r Result) json() resultJSON {
 	out := resultJSON{
 		Number: r.Case.Number, Name: r.Case.Name, Level: r.Case.Level, Rules: r.Case.Rules, Status: "passed",
-		Skipped: r.Skipped, Seconds: r.Duration.Seconds(), Findings: r.Findings, Figures: r.Figures,
+		NotRun: r.Skipped, Seconds: r.Duration.Seconds(), Findings: r.Findings, Figures: r.Figures,
 	}
 	switch {
 	case r.Skipped != "":
-		out.Status = "skipped"
+		out.Status = "not_run"
 	case r.Failed():
 		out.Status = "failed"
 	}

@@ -21,6 +21,7 @@ type Report struct {
 	Quick    bool
 	Seed     uint64
 	Partial  bool // not every case of the level was asked for
+	Members  int  // of the largest cluster that the backend forms
 	Started  time.Time
 	Finished time.Time
 	Results  []Result
@@ -31,6 +32,7 @@ func NewReport(front Front, o Options, d consensus.Description) *Report {
 	return &Report{
 		Backend: d.Backend, Version: d.Version, Contract: fmt.Sprintf("1.%d", d.ContractMinor), Front: front.Name(),
 		Level: o.Level, Quick: o.Quick, Seed: o.Seed, Partial: o.Only != "" || o.Skip != "" || o.Nodes > 0 && o.Nodes < 3, Started: time.Now(),
+		Members: int(d.Limits.MaxMembers),
 	}
 }
 
@@ -68,9 +70,26 @@ type RuleResult struct {
 	Rule   string   `json:"rule"`
 	Judged int      `json:"judged"` // by so many cases
 	Broken []string `json:"broken_in,omitempty"`
+	// NotRun are the reasons why cases that judge it were not run, each once.
+	NotRun []string `json:"not_run,omitempty"`
 }
 
-// Rules returns the rules that were judged, in order.
+// Verdict is the result in a few words.
+func (r RuleResult) Verdict() string {
+	switch {
+	case len(r.Broken) > 0:
+		return "BROKEN in " + strings.Join(r.Broken, "; ")
+	case r.Judged == 0:
+		return "not run: " + strings.Join(r.NotRun, "; ")
+	case r.Judged == 1:
+		return "ok, 1 case"
+	default:
+		return fmt.Sprintf("ok, %d cases", r.Judged)
+	}
+}
+
+// Rules returns the rules of all cases, in order: those that were judged, and
+// those that could not be.
 func (r *Report) Rules() []RuleResult {
 	byRule := map[string]*RuleResult{}
 	get := func(rule string) *RuleResult {
@@ -80,11 +99,13 @@ func (r *Report) Rules() []RuleResult {
 		return byRule[rule]
 	}
 	for _, one := range r.Results {
-		if one.Skipped != "" {
-			continue
-		}
 		for _, rule := range one.Case.Rules {
-			get(rule).Judged++
+			switch r := get(rule); {
+			case one.Skipped == "":
+				r.Judged++
+			case !slices.Contains(r.NotRun, one.Skipped):
+				r.NotRun = append(r.NotRun, one.Skipped)
+			}
 		}
 		for _, rule := range one.BrokenRules() {
 			get(rule).Broken = append(get(rule).Broken, one.Case.String())

@@ -13,11 +13,7 @@ func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s, %s, level %d, seed %d\n\n", r.Backend, r.Version, r.Front, r.Level, r.Seed)
 	for _, rule := range r.Rules() {
-		if len(rule.Broken) > 0 {
-			fmt.Fprintf(&b, "%-11s BROKEN in %s\n", rule.Rule, strings.Join(rule.Broken, "; "))
-		} else {
-			fmt.Fprintf(&b, "%-11s ok, %d cases\n", rule.Rule, rule.Judged)
-		}
+		fmt.Fprintf(&b, "%-15s  %s\n", rule.Rule, rule.Verdict())
 	}
 	for _, one := range r.Results {
 		for _, f := range one.Findings {
@@ -39,9 +35,9 @@ func (r Result) Line() string {
 	verdict := "ok"
 	switch {
 	case r.Skipped != "":
-		verdict = "skipped: " + r.Skipped
+		verdict = "not run: " + r.Skipped
 	case r.Failed():
 		verdict = "FAILED: " + strings.Join(r.BrokenRules(), " ")
 	}
-	return fmt.Sprintf("%-44s %7s  %s", r.Case, r.Duration.Round(10*time.Millisecond), verdict)
+	return fmt.Sprintf("%-46s %7s  %s", r.Case, r.Duration.Round(10*time.Millisecond), verdict)
 }
