@@ -123,7 +123,12 @@ func (r *Recovery) swap(incarnation string) (kept string, err error) {
 	}
 	id := r.id
 	id.Incarnation = incarnation
-	if err := r.stamp(id); err != nil {
+	replica, err := ReplicaOf(r.Path, id)
+	if err == nil {
+		replica.State = ReplicaSettled // a learner, too: it is the only voter now
+		err = r.stampWith(id, replica)
+	}
+	if err != nil {
 		return kept, err
 	}
 	if err := os.Remove(r.marker()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ give its address, or those of all nodes, and it is found among them.`,
 	}
 	nodes.register(cmd)
 	return parent(cmd, newConsensusStatus(nodes), newConsensusTransfer(nodes), newConsensusAdd(nodes),
-		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusExport(), newConsensusImport())
+		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusExport(), newConsensusImport(), newConsensusRecover())
 }
 
 // defaultAdmin is where a node's admin listener is, unless told otherwise.
@@ -41,12 +42,31 @@ const adminVariable = "QUORATE_ADMIN"
 type adminNodes struct {
 	addresses []string
 	timeout   time.Duration
+	tls       tlsFlags
+	transport http.RoundTripper // made at the first call
+	prepare   sync.Once
+	err       error // of transport
 }
 
 func (n *adminNodes) register(cmd *cobra.Command) {
 	addresses := strings.Split(envOr(adminVariable, defaultAdmin), ",")
 	cmd.PersistentFlags().StringSliceVar(&n.addresses, "admin", addresses, "`addresses` of the admin listeners of one or more nodes (environment: "+adminVariable+")")
 	cmd.PersistentFlags().DurationVar(&n.timeout, "timeout", 35*time.Second, "how long to wait for the nodes")
+	n.tls.register(cmd)
+}
+
+// dialer returns what requests are made with, and the scheme of their addresses.
+func (n *adminNodes) dialer() (http.RoundTripper, string, error) {
+	n.prepare.Do(func() {
+		secure, err := n.tls.config()
+		if n.err = err; secure != nil {
+			n.transport = &http.Transport{TLSClientConfig: secure}
+		}
+	})
+	if n.transport == nil {
+		return http.DefaultTransport, "http", n.err
+	}
+	return n.transport, "https", n.err
 }
 
 // answered is what one admin listener said.
@@ -114,12 +134,16 @@ func (n *adminNodes) post(ctx context.Context, address, path string, body, resul
 func (n *adminNodes) call(ctx context.Context, method, address, path string, body []byte, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, bytes.NewReader(body))
+	transport, scheme, err := n.dialer()
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+address+path, bytes.NewReader(body))
 	if err != nil {
 		return usagef("--admin %s: %w", address, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return &explainedError{fmt.Sprintf("no node answers at %s: %s; is it running, and is --admin right?", address, reason(err)), err}
 	}

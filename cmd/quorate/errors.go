@@ -51,6 +51,9 @@ func reason(err error) string {
 	if _, ok := errors.AsType[*kerr.Error](err); ok {
 		return explain(err, "").Error()
 	}
+	if why := tlsReason(err); why != "" {
+		return why
+	}
 	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		return no.Error()
 	}
@@ -61,7 +64,7 @@ func reason(err error) string {
 		return "no answer in time"
 	}
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
-		return "the connection was closed at once: is it a Kafka listener, without TLS?"
+		return "the connection was closed at once: is it a Kafka listener, and does it want TLS (--tls)?"
 	}
 	return err.Error()
 }

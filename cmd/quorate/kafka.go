@@ -24,6 +24,7 @@ const defaultBootstrap = "127.0.0.1:9092"
 type connection struct {
 	bootstrap []string
 	timeout   time.Duration
+	tls       tlsFlags
 }
 
 // bootstrapVariable is the environment variable of --bootstrap.
@@ -32,13 +33,19 @@ const bootstrapVariable = "QUORATE_BOOTSTRAP"
 // settingsEnvironment is the environment without the variables that are not
 // settings of a node: a shell that has them may start one too.
 func settingsEnvironment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, bootstrapVariable+"=") })
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains([]string{
+			bootstrapVariable, adminVariable, tlsVariable, tlsCAVariable, tlsCertVariable, tlsKeyVariable, tlsServerNameVariable,
+		}, name)
+	})
 }
 
 func (c *connection) register(cmd *cobra.Command) {
 	servers := strings.Split(envOr(bootstrapVariable, defaultBootstrap), ",")
 	cmd.PersistentFlags().StringSliceVarP(&c.bootstrap, "bootstrap", "b", servers, "`addresses` of one or more brokers (environment: "+bootstrapVariable+")")
 	cmd.PersistentFlags().DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the cluster")
+	c.tls.register(cmd)
 }
 
 func envOr(name, fallback string) string {
@@ -53,6 +60,13 @@ func envOr(name, fallback string) string {
 func (c *connection) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	secure, err := c.tls.config()
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		opts = append(opts, kgo.DialTLSConfig(secure))
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.bootstrap...),

@@ -29,14 +29,14 @@ func TestMoveBetweenBackends(t *testing.T) {
 	must(t, w.AwaitProgress(ctx, 300))
 	must(t, w.Stop(ctx))
 	consumeGroup(ctx, t, c, "moved", "movers", 100)
-	before := whatClientsSee(ctx, t, c)
+	before := whatClientsSee(ctx, t, c.Bootstrap()...)
 	for _, to := range []string{backends[1], backends[0]} {
 		move(ctx, t, c, to)
 		for _, n := range c.Nodes() {
 			must(t, n.AwaitTopic(ctx, "moved", 3))
 			must(t, w.Verify(ctx, n.Client))
 		}
-		if after := whatClientsSee(ctx, t, c); !maps.Equal(after, before) {
+		if after := whatClientsSee(ctx, t, c.Bootstrap()...); !maps.Equal(after, before) {
 			t.Errorf("on %s clients see %v, before %v", to, after, before)
 		}
 	}
@@ -78,9 +78,9 @@ func onEveryNode(ctx context.Context, t *testing.T, c *lab.Cluster, args func(*l
 }
 
 // whatClientsSee is a topic's id, setting and ends, and a group's positions.
-func whatClientsSee(ctx context.Context, t *testing.T, c *lab.Cluster) map[string]string {
+func whatClientsSee(ctx context.Context, t *testing.T, bootstrap ...string) map[string]string {
 	t.Helper()
-	client, err := lab.Client(c.Bootstrap()...)
+	client, err := lab.Client(bootstrap...)
 	must(t, err)
 	defer client.Close()
 	adm := kadm.NewClient(client)
