@@ -107,8 +107,7 @@ func (s *Server) propose(p consensus.Proposal, w *window) bool {
 		if errors.Is(r.Err, consensus.ErrStorageFailed) {
 			s.fail(consensus.ExitStorage, r.Err)
 		}
-		w.release(p)
-		w.answer(p, r)
+		w.answer(p, r, true)
 	})
 	return true
 }

@@ -13,7 +13,9 @@ import (
 // to the window never gets there.
 const unreadAnswers = 4
 
-// window counts what is undecided on one stream and queues the answers.
+// window counts what is on its way on one stream, until it is answered and the
+// answer is sent: so there are never more answers to what was taken than it has
+// room for, also if the host does not read.
 type window struct {
 	limits consensus.Limits
 	wake   chan struct{} // cap 1: answers wait
@@ -21,7 +23,14 @@ type window struct {
 	mu        sync.Mutex
 	proposals uint32
 	bytes     uint64
-	answers   []*consensuspb.ProposeResponse
+	answers   []answer
+}
+
+// answer is one that waits to be sent.
+type answer struct {
+	response *consensuspb.ProposeResponse
+	taken    bool // it gives room in the window when it is sent
+	bytes    int  // how much
 }
 
 func (w *window) reserve(p consensus.Proposal) bool {
@@ -35,13 +44,6 @@ func (w *window) reserve(p consensus.Proposal) bool {
 	return true
 }
 
-func (w *window) release(p consensus.Proposal) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.proposals--
-	w.bytes -= uint64(len(p.Data))
-}
-
 // reject answers p, which takes no part of the window. It returns false if the
 // host does not read its answers.
 func (w *window) reject(p consensus.Proposal, err error) bool {
@@ -51,18 +53,20 @@ func (w *window) reject(p consensus.Proposal, err error) bool {
 	if unread > unreadAnswers*int(w.limits.MaxInflightProposals) {
 		return false
 	}
-	w.answer(p, consensus.Result{Outcome: consensus.Rejected, Err: err})
+	w.answer(p, consensus.Result{Outcome: consensus.Rejected, Err: err}, false)
 	return true
 }
 
-// answer queues r and never blocks. Besides rejections there are never more
-// answers than the window has room for proposals.
-func (w *window) answer(p consensus.Proposal, r consensus.Result) {
+// answer queues r and never blocks. taken tells that reserve took p.
+func (w *window) answer(p consensus.Proposal, r consensus.Result, taken bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.answers = append(w.answers, &consensuspb.ProposeResponse{
-		GroupId: uint64(p.Group), Term: p.Term, Sequence: p.Sequence,
-		Result: &consensuspb.ProposeResponse_Outcome{Outcome: wire.ResultToProto(r)},
+	w.answers = append(w.answers, answer{
+		taken: taken, bytes: len(p.Data),
+		response: &consensuspb.ProposeResponse{
+			GroupId: uint64(p.Group), Term: p.Term, Sequence: p.Sequence,
+			Result: &consensuspb.ProposeResponse_Outcome{Outcome: wire.ResultToProto(r)},
+		},
 	})
 	select {
 	case w.wake <- struct{}{}:
@@ -77,9 +81,20 @@ func (w *window) sendAll(send func(*consensuspb.ProposeResponse) error) error {
 	w.answers = nil
 	w.mu.Unlock()
 	for _, a := range answers {
-		if err := send(a); err != nil {
+		w.release(a) // before the host may know: it sends more when it has read this
+		if err := send(a.response); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *window) release(a answer) {
+	if !a.taken {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.proposals--
+	w.bytes -= uint64(a.bytes)
 }

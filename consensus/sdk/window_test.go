@@ -51,9 +51,17 @@ func TestWindow(t *testing.T) {
 	if !w.reserve(five) || w.reserve(six) || !w.reserve(five) || w.reserve(consensus.Proposal{}) {
 		t.Error("the window takes too much or too little")
 	}
-	w.release(five)
-	if !w.reserve(consensus.Proposal{}) {
-		t.Error("what is released cannot be used")
+	for _, p := range []consensus.Proposal{six, five} { // one was refused, the other one taken
+		w.answer(p, consensus.Result{}, len(p.Data) == 5)
+	}
+	if w.reserve(consensus.Proposal{}) {
+		t.Error("there is room for more before the answer is sent")
+	}
+	if err := w.sendAll(func(*consensuspb.ProposeResponse) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !w.reserve(five) || w.reserve(consensus.Proposal{}) {
+		t.Error("an answer that was sent gives too much room or too little")
 	}
 }
 
