@@ -15,7 +15,7 @@ MAX_PROPOSAL = 4 << 20
 MAX_INFLIGHT = 1024
 MAX_INFLIGHT_BYTES = 64 << 20
 _IDLE = 0.5  # seconds between two turns of a loop without work
-_REQUEST_ENTRIES = 10_000
+_REQUEST_ENTRIES, _REQUEST_BYTES = 10_000, 64 << 20
 _RETAIN_ENTRIES = 1_000
 _BATCH_BYTES, _MAX_BATCH_BYTES = 1 << 20, 4 << 20
 
@@ -31,11 +31,14 @@ class Group:
         self.id, self._replica, self._broker, self._fail = request.group_id, replica_id, broker_id, fail
         self._dir = os.path.join(data_dir, "group-%d" % request.group_id)
         self._request_entries = request.tuning.snapshot_request_entries or _REQUEST_ENTRIES
+        self._request_bytes = request.tuning.snapshot_request_bytes or _REQUEST_BYTES
         self._retain = request.tuning.retain_entries or _RETAIN_ENTRIES
         self.changed = threading.Condition()
         self.closed = False
-        self._pending, self._pending_bytes = [], 0
+        self._pending = []
+        self._inflight, self._inflight_bytes = 0, 0  # taken and not answered: pending, or being written
         self._compact_to = 0
+        self._bytes_since = 0  # of proposals, since the newest snapshot; after a start, of the whole log
         self._saving = threading.Lock()
         self.delivered = self.committed = self.rejected = 0
         self._sync_since, self._last_turn = 0.0, time.monotonic()
@@ -77,7 +80,7 @@ class Group:
             self.journal.append([Entry(self.ready_index, self.term, True, b"")])
         except OSError as e:
             raise storage_failed("begin term %d" % self.term, e) from e
-        self.wanted = 0
+        self.wanted, self._bytes_since = 0, self.journal.end
         self._want()
 
     # Proposals.
@@ -88,7 +91,8 @@ class Group:
             self._check(request)
             self.last_sequence = request.sequence
             self._pending.append((request.data, done))
-            self._pending_bytes += len(request.data)
+            self._inflight += 1
+            self._inflight_bytes += len(request.data)
             self.changed.notify_all()
 
     def _check(self, r):
@@ -101,7 +105,7 @@ class Group:
             code, why = pb.ERROR_CODE_TOO_LARGE, "%d bytes, at most %d are taken" % (len(r.data), MAX_PROPOSAL)
         elif r.sequence != self.last_sequence + 1:
             code, why = pb.ERROR_CODE_OUT_OF_SEQUENCE, "got %d, the last one was %d" % (r.sequence, self.last_sequence)
-        elif len(self._pending) >= MAX_INFLIGHT or self._pending_bytes + len(r.data) > MAX_INFLIGHT_BYTES:
+        elif self._inflight >= MAX_INFLIGHT or self._inflight_bytes + len(r.data) > MAX_INFLIGHT_BYTES:
             code, why = pb.ERROR_CODE_OVERLOADED, "too many proposals wait for the disk"
         if code:
             self.rejected += 1
@@ -113,7 +117,7 @@ class Group:
             with self.changed:
                 if not self._pending and not self._compact_to and not self.closed:
                     self.changed.wait(_IDLE)
-                batch, self._pending, self._pending_bytes = self._pending, [], 0
+                batch, self._pending = self._pending, []
                 compact_to, self._compact_to = self._compact_to, 0
                 closed = self.closed
             self._last_turn = time.monotonic()
@@ -128,7 +132,7 @@ class Group:
                 self._sync_since = 0.0
                 return self._fail(EXIT_STORAGE, storage_failed("write the log of group %d" % self.id, e))
             if closed and not batch:
-                return self.journal.close()
+                return
 
     def _commit(self, batch):
         first = self.journal.last + 1
@@ -136,33 +140,48 @@ class Group:
         self._sync_since = time.monotonic()
         self.journal.append(entries)
         self._sync_since = 0.0
-        for i, (_, done) in enumerate(batch):
-            done(pb.Result(outcome=pb.OUTCOME_COMMITTED, index=first + i))
+        size = sum(len(data) for data, _ in batch)
         with self.changed:
             self.committed += len(batch)
+            self._inflight -= len(batch)  # before the answers, which make the broker send more
+            self._inflight_bytes -= size
+            self._bytes_since += size
             self._want()
             self.changed.notify_all()
+        for i, (_, done) in enumerate(batch):
+            done(pb.Result(outcome=pb.OUTCOME_COMMITTED, index=first + i))
 
     # Delivery.
 
+    def await_entries(self, start, told, timeout):
+        """Waits until there is an entry at start, or a commit index other than told."""
+        with self.changed:
+            if start == self.journal.last + 1 and self.journal.last == told and not self.closed:
+                self.changed.wait(timeout)
+
     def read(self, start, max_bytes):
-        """Committed entries from start on; none if start is the next one. Needs the lock."""
-        j = self.journal
-        if self.closed:
-            raise Failure(pb.ERROR_CODE_GROUP_NOT_FOUND, "the group is closed", self.id)
+        """Committed entries from start on, none if start is the next one, and the commit index.
+
+        They are read from the disk, without the lock: a proposal never waits for that.
+        """
+        with self.changed:
+            j, last = self.journal, self.journal.last
+            if self.closed:
+                raise Failure(pb.ERROR_CODE_GROUP_NOT_FOUND, "the group is closed", self.id)
         if start < j.first:
             raise Failure(pb.ERROR_CODE_COMPACTED, "the log begins at %d" % j.first, self.id)
-        if start > j.last + 1:
-            raise Failure(pb.ERROR_CODE_AHEAD_OF_LOG, "the log ends at %d" % j.last, self.id)
+        if start > last + 1:
+            raise Failure(pb.ERROR_CODE_AHEAD_OF_LOG, "the log ends at %d" % last, self.id)
         limit = min(max_bytes or _BATCH_BYTES, _MAX_BATCH_BYTES)
         batch, size = [], 0
-        for i in range(start - j.first, len(j.entries)):
-            e = j.entries[i]
+        while start <= last and size < limit:
+            e = j.read(start)
             size += len(e.data)
             if batch and size > limit:
                 break
             batch.append(e)
-        return batch
+            start += 1
+        return batch, last
 
     # Snapshots.
 
@@ -180,6 +199,7 @@ class Group:
                 with self.changed:
                     old, self.snapshot = self.snapshot, snapshot
                     self._compact_to = max(0, snapshot.index - self._retain)
+                    self._bytes_since = 0
                     self._want()
                     self.changed.notify_all()
                 snapshots.remove(old)
@@ -192,7 +212,8 @@ class Group:
         stored = self.snapshot.index if self.snapshot else 0
         if self.wanted and stored >= self.wanted:
             self.wanted = 0
-        if not self.wanted and self.journal.last - stored >= self._request_entries:
+        long = self.journal.last - stored >= self._request_entries or self._bytes_since >= self._request_bytes
+        if not self.wanted and long and self.journal.last > stored:
             self.wanted = self.journal.last
 
     def _compact(self, index):
@@ -200,11 +221,10 @@ class Group:
         old = self.journal
         if index < old.first:
             return
-        new = journals.create(old.path, index + 1, old.entries[index + 1 - old.first :])
+        new = journals.create(old.path, index + 1, map(old.read, range(index + 1, old.last + 1)))
         with self.changed:
             self.journal = new
             self.changed.notify_all()
-        old.close()
 
     # What there is to see.
 
@@ -229,7 +249,7 @@ class Group:
             leadership=self.leadership(), first_index=self.journal.first, last_index=self.journal.last,
             commit_index=self.journal.last, delivered_index=self.delivered,
             snapshot_index=self.snapshot.index if self.snapshot else 0, log_bytes=self.journal.end,
-            proposals_inflight=len(self._pending), committed_total=self.committed,
+            proposals_inflight=self._inflight, committed_total=self.committed,
             rejected_total=self.rejected, leader_changes_total=1)
 
     def ages(self):
@@ -240,7 +260,7 @@ class Group:
     # The end.
 
     def close(self):
-        """Writes what is pending, answers it, and closes the file."""
+        """Writes what is pending, and answers it."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()

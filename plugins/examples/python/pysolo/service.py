@@ -3,10 +3,8 @@ which the broker takes for "the capability is not offered"."""
 
 import functools
 import json
-import os
 import queue
 import threading
-import time
 
 import consensus_pb2_grpc
 
@@ -18,6 +16,7 @@ from .logs import log
 NAME, VERSION = "python-solo", "1"
 MAX_GROUPS = 8  # each holds a thread of the server while it is subscribed to
 _SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+_MAX_UNREAD = 4 * MAX_INFLIGHT  # answers; a broker that keeps to the window never gets there
 _PROGRESS = 0.5  # seconds between two looks at whether a stream still has a reader
 _CAPABILITIES = (
     # One node cannot be divided from itself, so it has the last two.
@@ -62,6 +61,7 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
         self._state, self._detail = pb.HealthResponse.STATE_STARTING, ""
         self._dir, self._start = None, None
         self._groups, self._opened = {}, threading.Condition()
+        self._proposing = threading.Lock()  # held while a stream of proposals is received
 
     def called(self):
         if self.lifeline:
@@ -240,23 +240,35 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
         """Sends from here; another thread receives, so that neither waits for the other."""
         if self._state != pb.HealthResponse.STATE_RUNNING:
             Failure(pb.ERROR_CODE_UNAVAILABLE, "the backend is not running").abort(context)
+        # What was sent on the stream before this one is decided first: the positions
+        # below must be the last word on it (P5).
+        while not self._proposing.acquire(timeout=_PROGRESS):
+            if not context.is_active():
+                return
         answers = queue.SimpleQueue()
         window = pb.Window(max_inflight_proposals=MAX_INFLIGHT, max_inflight_bytes=MAX_INFLIGHT_BYTES)
         for g in self._open_groups():
             window.positions.add(group_id=g.id, term=g.term, last_sequence=g.last_sequence)
+        threading.Thread(target=self._receive, args=(requests, answers, context), name="proposals", daemon=True).start()
         yield pb.ProposeResponse(window=window)
-        threading.Thread(target=self._receive, args=(requests, answers), name="proposals", daemon=True).start()
         while (answer := answers.get()) is not None:
             yield answer
 
-    def _receive(self, requests, answers):
+    def _receive(self, requests, answers, context):
+        """Never stops receiving because the broker does not read (P6). The answers that
+        wait for it have a bound all the same: beyond it the stream is given up."""
         try:
             for r in requests:
                 self.called()
+                if answers.qsize() > _MAX_UNREAD:
+                    log("warn", "the answers to proposals are not read: the stream is given up")
+                    context.cancel()
+                    break
                 self._propose(r, answers)
         except Exception as e:  # gRPC has one kind for every way in which a stream ends
             log("debug", "the stream of proposals ended", error=e)
         finally:
+            self._proposing.release()
             answers.put(None)
 
     def _propose(self, r, answers):
@@ -264,6 +276,8 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
             answers.put(pb.ProposeResponse(group_id=r.group_id, term=r.expected_term, sequence=r.sequence, outcome=result))
 
         try:
+            if answers.qsize() > MAX_INFLIGHT:
+                raise Failure(pb.ERROR_CODE_OVERLOADED, "too many answers are not read", r.group_id)
             self._group(r.group_id).propose(r, answer)
         except Failure as e:
             answer(pb.Result(outcome=pb.OUTCOME_REJECTED, error=e.to_proto()))
@@ -276,11 +290,10 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
             raise Failure(pb.ERROR_CODE_INVALID_ARGUMENT, "indexes begin at 1", g.id)
         while context.is_active():
             try:
-                with g.changed:
-                    batch, commit = g.read(at, request.max_batch_bytes), g.journal.last
-                    if not batch and commit == told:
-                        g.changed.wait(_PROGRESS)
-                        continue
+                batch, commit = g.read(at, request.max_batch_bytes)
+                if not batch and commit == told:
+                    g.await_entries(at, told, _PROGRESS)
+                    continue
             except Failure as e:
                 if e.code != pb.ERROR_CODE_COMPACTED or not g.snapshot:
                     raise
