@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,16 +124,32 @@ func numbered(prefix string, count int) []string {
 
 // command runs a program with lines as its input and returns the lines it printed.
 func command(ctx context.Context, input []string, name string, args ...string) ([]string, error) {
+	var stdout, stderr bytes.Buffer
+	if err := start(ctx, input, &stdout, &stderr, name, args...); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, stderr.String())
+	}
+	return lines(stdout.String()), nil
+}
+
+// combined runs a program and returns the lines it printed, errors among them.
+func combined(ctx context.Context, name string, args ...string) ([]string, error) {
+	var out bytes.Buffer
+	if err := start(ctx, nil, &out, &out, name, args...); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out.String())
+	}
+	return lines(out.String()), nil
+}
+
+func start(ctx context.Context, input []string, stdout, stderr io.Writer, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	if input != nil {
 		cmd.Stdin = strings.NewReader(strings.Join(input, "\n") + "\n")
 	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
+		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
-	return lines(stdout.String()), nil
+	return nil
 }
 
 func lines(s string) []string {
