@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/quorate/quorate/core/wal/ring"
 	"github.com/quorate/quorate/protocol"
 	"github.com/quorate/quorate/protocol/record"
 )
@@ -28,11 +29,11 @@ type Appended struct {
 // Errors: ErrFencedEpoch; *protocol.Error OUT_OF_ORDER_SEQUENCE_NUMBER,
 // INVALID_PRODUCER_EPOCH and INVALID_TXN_STATE, where nothing was written; ErrFailed.
 func (l *Log) AppendAsLeader(epoch int32, batches []byte) (Appended, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.Err(); err != nil {
+	unlock, err := l.lockForAppend(len(batches))
+	if err != nil {
 		return Appended{}, err
 	}
+	defer unlock()
 	if epoch < l.fence {
 		return Appended{}, fmt.Errorf("%w: %d, the log has seen %d", ErrFencedEpoch, epoch, l.fence)
 	}
@@ -130,11 +131,11 @@ func (l *Log) beginWithin(b record.Batch) error {
 }
 
 func (l *Log) appendAsFollower(batches []byte) (Appended, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.Err(); err != nil {
+	unlock, err := l.lockForAppend(len(batches))
+	if err != nil {
 		return Appended{}, err
 	}
+	defer unlock()
 	end := l.end.Load()
 	a := Appended{First: end, End: end, LogStart: l.start.Load(), MaxTimestamp: record.NoTimestamp}
 	epoch := l.epochs.latest()
@@ -200,7 +201,7 @@ func (l *Log) full(s *segment, pending int, batches []byte) bool {
 // writeRun writes as many of the batches as belong into s with one pwrite, at
 // least one, and returns their bytes.
 func (l *Log) writeRun(s *segment, batches []byte) (n int, err error) {
-	for n == 0 || n < len(batches) && !l.full(s, n, batches[n:]) {
+	for n == 0 || n < len(batches) && !l.full(s, n, batches[n:]) && n+record.Batch(batches[n:]).Size() <= ring.MaxPayload {
 		n += record.Batch(batches[n:]).Size()
 	}
 	at := s.size.Load()
@@ -224,6 +225,7 @@ func (l *Log) writeRun(s *segment, batches []byte) (n int, err error) {
 	}
 	s.size.Store(at + int64(n))
 	l.end.Store(end)
+	l.commit(s, at, batches[:n], end)
 	return n, nil
 }
 

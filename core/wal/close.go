@@ -21,6 +21,7 @@ func (l *Log) Close() error {
 	}
 	err := l.seal()
 	l.closed.Store(true)
+	l.leaveCommitter()
 	return errors.Join(err, closeAll(l.view.Load().segments))
 }
 
@@ -63,6 +64,7 @@ func (l *Log) Delete() error {
 	var err error
 	if !l.closed.Swap(true) {
 		err = closeAll(l.view.Load().segments)
+		l.leaveCommitter()
 	}
 	gone := l.dir + deletedSuffix
 	return errors.Join(err, l.fsys.RemoveAll(gone), l.deleteDir(gone))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/quorate/quorate/core/wal/ring"
 )
 
 // Config is what a log is opened with. It may differ from topic to topic.
@@ -29,6 +31,9 @@ type Config struct {
 	// MaxProducers bounds how many producers' state is kept; above it those that wrote
 	// nothing for the longest are forgotten. Default 100000, about 40 MB.
 	MaxProducers int
+	// Sync is when an append may be acknowledged. Default SyncAlways. Changing it to a
+	// stricter mode syncs the log.
+	Sync SyncMode
 	// LogAppendTime gives every batch that is appended as leader the broker's time.
 	// Default false. Kafka: message.timestamp.type.
 	LogAppendTime bool
@@ -58,6 +63,8 @@ func (c Config) Validate() error {
 	check(c.SegmentAge >= 0, "segment age must not be negative, not %v", c.SegmentAge)
 	check(c.IndexIntervalBytes > 0, "index interval must be at least one byte, not %d", c.IndexIntervalBytes)
 	check(c.MaxBatchBytes > 0, "max batch bytes must be at least 1, not %d", c.MaxBatchBytes)
+	check(c.MaxBatchBytes <= ring.MaxPayload, "max batch bytes must be at most %d, not %d", ring.MaxPayload, c.MaxBatchBytes)
+	check(c.Sync <= SyncOS, "sync mode %d is unknown", c.Sync)
 	check(c.ProducerExpiry > 0, "producer expiry must be above 0, not %v", c.ProducerExpiry)
 	check(c.MaxProducers > 0, "max producers must be at least 1, not %d", c.MaxProducers)
 	return errors.Join(errs...)

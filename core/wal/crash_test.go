@@ -30,6 +30,10 @@ type crashModel struct {
 	next    map[int64]int32 // producer's next sequence
 	made    int
 	resets  bool // a Reset was cut off: it may have happened
+
+	dir     string
+	options []Option
+	sync    func() error // makes durable, and moves acked
 }
 
 // crashSeeds is kept small for every day; thousands find more.
@@ -51,6 +55,14 @@ func runCrashSeed(t *testing.T, seed uint64) {
 	m := &crashModel{
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 7)), fs: disktest.New(), cfg: cfg,
 		now: time.UnixMilli(1_000_000), next: map[int64]int32{},
+		dir: "/data/t-0",
+	}
+	m.sync = func() error {
+		err := m.log.Sync(t.Context(), m.log.End())
+		if err == nil {
+			m.acked = m.log.End()
+		}
+		return err
 	}
 	for range 6 {
 		if m.fs.Budget = m.rnd.IntN(400); m.rnd.IntN(4) == 0 {
@@ -84,8 +96,8 @@ func runCrashSeed(t *testing.T, seed uint64) {
 // open opens the log; it may fail only because the power is cut.
 func (m *crashModel) open() {
 	m.log = nil
-	l, err := Open("/data/t-0", m.cfg, slog.New(slog.DiscardHandler), WithFS(m.fs), WithTopicID([16]byte{1}),
-		WithClock(func() time.Time { return m.now }))
+	l, err := Open(m.dir, m.cfg, slog.New(slog.DiscardHandler), append(m.options, WithFS(m.fs), WithTopicID([16]byte{1}),
+		WithClock(func() time.Time { return m.now }))...)
 	if err != nil {
 		if !errors.Is(err, disktest.ErrPower) {
 			m.t.Fatalf("seed %d: %v", m.seed, err)
@@ -116,9 +128,7 @@ func (m *crashModel) step() bool {
 	case n < 60:
 		err = m.append()
 	case n < 80:
-		if err = m.log.Sync(m.t.Context(), m.log.End()); err == nil {
-			m.acked = m.log.End()
-		}
+		err = m.sync()
 	case n < 84:
 		err = m.truncate()
 	case n < 88:

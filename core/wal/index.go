@@ -27,6 +27,8 @@ type index struct {
 	name  string
 	width int
 	tail  atomic.Pointer[indexTail]
+	// synced is how many entries are on stable storage, at least.
+	synced atomic.Int64
 
 	opening sync.Mutex                // the writer and a sync round may come first together
 	file    atomic.Pointer[indexFile] // nil until something is written
@@ -128,9 +130,23 @@ func (x *index) sync() error {
 	return f.Sync()
 }
 
+// syncFlushed makes the entries in the file durable, if there are new ones.
+func (x *index) syncFlushed() error {
+	n := int64(x.tail.Load().flushed)
+	if n <= x.synced.Load() {
+		return nil
+	}
+	if err := x.sync(); err != nil {
+		return err
+	}
+	x.synced.Store(n)
+	return nil
+}
+
 // rewrite empties the file; entries that were appended before are forgotten.
 func (x *index) rewrite() error {
 	x.tail.Store(&indexTail{})
+	x.synced.Store(0)
 	f, err := x.open()
 	if err != nil {
 		return err
@@ -145,6 +161,7 @@ func (x *index) truncated(n int) *index {
 	t := x.tail.Load()
 	c := newIndex(x.fsys, x.name, x.width, min(n, t.flushed))
 	c.file.Store(x.file.Load())
+	c.synced.Store(min(int64(n), x.synced.Load()))
 	if rest := n - t.flushed; rest > 0 {
 		tail := &indexTail{flushed: t.flushed, buf: make([]byte, max(8, rest)*x.width)}
 		copy(tail.buf, t.buf[:rest*x.width])

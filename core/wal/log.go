@@ -25,15 +25,29 @@ type Log struct {
 	now      func() time.Time
 	maxBatch int // bytes
 
+	committer *Committer // nil: each log is synced by itself
+	owner     Owner
+	onDurable func() // nil, or called after Durable has moved
+	mode      atomic.Uint32
+
+	// Of the committer's mutex.
+	framesIn   uint64 // the last file of the commit log with a frame
+	dirtySince uint64 // the first one with a frame that no checkpoint covers; 0: none
+	telling    bool   // onDurable is about to be called
+
 	mu        sync.Mutex
 	cfg       Config
 	fence     int32 // appends of an older leader epoch are refused
 	producers *producers
 	snapshots []int64 // offsets of the producer snapshots on disk, ascending
 	marked    bool    // the clean-shutdown marker is there
+	admitted  int     // bytes that the append under way may queue
+	snapped   snapped // the last snapshot within a segment
 
 	roundMu    sync.Mutex
 	checkpoint checkpoint
+	point      point // where recovery began
+	flushed    int64 // the files are on stable storage up to here
 	commits    commits
 
 	view     atomic.Pointer[view]
@@ -86,6 +100,9 @@ func (l *Log) fail(doing string, err error) error {
 	return l.failure.Load().err
 }
 
+// failAs makes an error final that is not the log's own.
+func (l *Log) failAs(err error) { l.failure.CompareAndSwap(nil, &failure{err}) }
+
 // Err is nil, or why the log takes no more writes: ErrFailed or ErrClosed.
 func (l *Log) Err() error {
 	if l.closed.Load() {
@@ -106,6 +123,25 @@ func (l *Log) End() int64 { return l.end.Load() }
 // Durable is the offset before which everything is on stable storage. It never
 // goes back, except by Truncate and Reset.
 func (l *Log) Durable() int64 { return l.durable.Load() }
+
+// Safe is the offset before which appends may be acknowledged: Durable, or End if
+// the log's sync mode trusts the page cache. It goes back as Durable does.
+func (l *Log) Safe() int64 {
+	if SyncMode(l.mode.Load()) == SyncAlways {
+		return l.durable.Load()
+	}
+	return l.end.Load()
+}
+
+// raiseDurable moves the durable end forward.
+func (l *Log) raiseDurable(end int64) {
+	for {
+		d := l.durable.Load()
+		if d >= end || l.durable.CompareAndSwap(d, end) {
+			return
+		}
+	}
+}
 
 // Size is the size of all segments, in bytes.
 func (l *Log) Size() int64 {
@@ -184,9 +220,18 @@ func (l *Log) Reconfigure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("log config: %w", err)
 	}
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if cfg.Sync < l.cfg.Sync {
+		// From here on the commit log has every append; what came before has to be durable.
+		if err := l.syncLocked(); err != nil {
+			return err
+		}
+	}
 	l.cfg = cfg
+	l.mode.Store(uint32(cfg.Sync))
 	l.producers.max, l.producers.expiry = cfg.MaxProducers, cfg.ProducerExpiry
 	return nil
 }

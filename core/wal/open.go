@@ -20,11 +20,26 @@ type options struct {
 	fsys    FS
 	now     func() time.Time
 	topicID *[16]byte
+
+	committer *Committer
+	partition int32
+	onDurable func()
 }
 
 // WithTopicID makes Open write partition.metadata for a new log, and refuse a
 // directory of another topic id with ErrTopicID.
 func WithTopicID(id [16]byte) Option { return func(o *options) { o.topicID = &id } }
+
+// WithCommitter makes appends durable through c, which recovers the log after a
+// crash too. Only with WithTopicID.
+func WithCommitter(c *Committer, partition int32) Option {
+	return func(o *options) { o.committer, o.partition = c, partition }
+}
+
+// WithOnDurable has f called after Durable has moved through a Committer, or the log
+// has failed with it; soon, not within the round. f may block: that delays the
+// callbacks of others, and no append.
+func WithOnDurable(f func()) Option { return func(o *options) { o.onDurable = f } }
 
 // WithFS replaces the operating system's file system, for tests.
 func WithFS(fsys FS) Option { return func(o *options) { o.fsys = fsys } }
@@ -50,9 +65,22 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 	l := &Log{
 		dir: dir, fsys: o.fsys, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
 		cfg: cfg, producers: newProducers(cfg),
+		committer: o.committer, onDurable: o.onDurable,
+	}
+	l.mode.Store(uint32(cfg.Sync))
+	if o.committer != nil {
+		if o.topicID == nil {
+			return nil, fmt.Errorf("open log %s: a log with a committer needs a topic id", dir)
+		}
+		l.owner = Owner{*o.topicID, o.partition}
 	}
 	if err := l.open(o.topicID); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	if l.committer != nil {
+		if err := l.committer.attach(l, l.pointNow()); err != nil {
+			return nil, errors.Join(fmt.Errorf("open log %s: %w", dir, err), closeAll(l.view.Load().segments))
+		}
 	}
 	return l, nil
 }
@@ -75,6 +103,10 @@ func (l *Log) open(topicID *[16]byte) error {
 	}
 	if l.checkpoint, err = readCheckpoint(l.fsys, l.dir); err != nil {
 		return err
+	}
+	l.point = noPoint
+	if l.committer != nil {
+		l.point, _ = l.committer.pointOf(l.owner)
 	}
 	epochs, err := readEpochs(l.fsys, l.dir)
 	if err != nil {
@@ -108,6 +140,9 @@ func (l *Log) checkTopicID(want *[16]byte) error {
 		return fmt.Errorf("%w: %x, not %x; move it away", ErrTopicID, have, *want)
 	case ok:
 		return nil
+	}
+	if err := l.beginAnew(); err != nil {
+		return err
 	}
 	return disk.ReplaceFile(l.fsys, l.path(metadataFile), encodeTopicID(*want))
 }
@@ -154,10 +189,10 @@ func leftOver(name string, bases []int64) bool {
 // create makes the first segment of an empty log, which begins at its start.
 func (l *Log) create() error {
 	start := l.checkpoint.start
-	if l.checkpoint.recoveryPoint > start {
+	if known := l.knownEnd(); known > start {
 		return &CorruptError{
-			File:   offsetName(l.dir, l.checkpoint.recoveryPoint, logSuffix),
-			Reason: fmt.Sprintf("records up to offset %d were on stable storage and no file is there", l.checkpoint.recoveryPoint),
+			File:   offsetName(l.dir, start, logSuffix),
+			Reason: fmt.Sprintf("records up to offset %d were on stable storage and no file is there", known),
 		}
 	}
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
@@ -182,6 +217,7 @@ func (l *Log) publishBounds(start, end int64) {
 	l.start.Store(start)
 	l.end.Store(end)
 	l.durable.Store(end)
+	l.flushed = end
 	l.fence = max(l.fence, l.epochs.latest())
 }
 

@@ -44,10 +44,10 @@ func (l *Log) recover(bases []int64) (err error) {
 	if err != nil {
 		return err
 	}
-	if end < l.checkpoint.recoveryPoint || end < l.checkpoint.start {
+	if known := l.knownEnd(); end < known {
 		return &CorruptError{
 			File: segments[len(segments)-1].name, Offset: segments[len(segments)-1].size.Load(),
-			Reason: fmt.Sprintf("the log ends at offset %d, but had been on stable storage up to %d at least", end, max(l.checkpoint.recoveryPoint, l.checkpoint.start)),
+			Reason: fmt.Sprintf("the log ends at offset %d, but had been on stable storage up to %d at least", end, known),
 		}
 	}
 	l.view.Store(&view{segments})
@@ -72,30 +72,40 @@ func (l *Log) recover(bases []int64) (err error) {
 // resumeAll opens segments that were closed cleanly: it looks at their ends only.
 func (l *Log) resumeAll(segments []*segment, marker cleanMarker) (end int64, err error) {
 	for i, s := range segments {
-		wantEnd := marker.end
+		end = marker.end
 		if i < len(segments)-1 {
-			wantEnd = segments[i+1].base
+			end = segments[i+1].base
 		}
-		usable, err := s.loadIndexes()
-		if err != nil {
+		if err := l.resume(s, end); err != nil {
 			return 0, err
-		}
-		if usable {
-			end, err = s.resume(l.maxBatch, l.now())
-		} else {
-			l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
-			end, err = l.scan(s, s.base)
-			err = errors.Join(err, s.flushIndexes())
-		}
-		if err != nil {
-			return 0, s.corrupt(err)
-		}
-		if end != wantEnd {
-			return 0, &CorruptError{File: s.name, Offset: s.size.Load(), Reason: fmt.Sprintf("the file ends with offset %d instead of %d", end, wantEnd)}
 		}
 		s.sealedSynced, s.headSynced = i < len(segments)-1, true
 	}
 	return end, nil
+}
+
+// resume opens a segment that is complete on stable storage, and must end at offset
+// end: it looks at its end only, unless an index cannot be used.
+func (l *Log) resume(s *segment, wantEnd int64) error {
+	usable, err := s.loadIndexes()
+	if err != nil {
+		return err
+	}
+	var end int64
+	if usable {
+		end, err = s.resume(l.maxBatch, l.now())
+	} else {
+		l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
+		end, err = l.scan(s, s.base)
+		err = errors.Join(err, s.flushIndexes())
+	}
+	if err != nil {
+		return s.corrupt(err)
+	}
+	if end != wantEnd {
+		return &CorruptError{File: s.name, Offset: s.size.Load(), Reason: fmt.Sprintf("the file ends with offset %d instead of %d", end, wantEnd)}
+	}
+	return nil
 }
 
 // loadIndexes takes the indexes from their files; usable is false if they cannot
@@ -114,6 +124,7 @@ func (s *segment) loadIndexes() (usable bool, err error) {
 			return false, nil
 		}
 		x.tail.Store(&indexTail{flushed: int(size / int64(x.width))})
+		x.synced.Store(size / int64(x.width))
 		e, ok, err := x.lastEntry()
 		if err != nil {
 			return false, err
@@ -127,19 +138,35 @@ func (s *segment) loadIndexes() (usable bool, err error) {
 	return s.times.count() > 0 || s.size.Load() == 0, nil
 }
 
-// scanAll reads all segments. Up to the recovery point all must be in order. What
-// follows may have been torn by the crash: the log ends at the first place that is
-// not in order, and what comes after is dropped, since nobody was told of it.
+// knownEnd is the offset before which everything is known to have been durable.
+func (l *Log) knownEnd() int64 {
+	return max(l.checkpoint.recoveryPoint, l.checkpoint.start, l.point.known)
+}
+
+// scanAll reads the segments from the recovery point on; those before it are on
+// stable storage and are opened as after a clean close (by a log without a committer
+// they are read too). What is not in order before
+// an offset that had been durable is damage. What follows may have been torn by the
+// crash: the log ends at the first place that is not in order, and what comes after
+// is dropped, since nobody was told of it.
 func (l *Log) scanAll(segments []*segment) (kept []*segment, end int64, err error) {
 	began := time.Now()
 	end = segments[0].base
+	trusted := max(l.checkpoint.recoveryPoint, l.point.segment)
 	for i, s := range segments {
 		var torn *damage
 		next := end
-		if s.base != end {
+		switch {
+		case s.base != end:
 			torn = &damage{0, fmt.Sprintf("the file before ends at offset %d", end)}
-		} else {
-			next, err = l.scan(s, end)
+		case l.committer != nil && s.base < trusted && i < len(segments)-1:
+			next = segments[i+1].base
+			if err := l.resume(s, next); err != nil {
+				return segments, 0, err
+			}
+			s.sealedSynced, s.headSynced = true, true
+		default:
+			next, err = l.scanFrom(s, end)
 			if d, ok := errors.AsType[*damage](err); ok {
 				torn = d
 			} else if err != nil {
@@ -150,7 +177,7 @@ func (l *Log) scanAll(segments []*segment) (kept []*segment, end int64, err erro
 			end = next
 			continue
 		}
-		if s.base < l.checkpoint.recoveryPoint {
+		if next < l.knownEnd() {
 			return segments, 0, s.corrupt(torn)
 		}
 		if segments, err = l.dropTorn(segments, i, next, torn); err != nil {
@@ -170,7 +197,11 @@ func (l *Log) scan(s *segment, end int64) (int64, error) {
 	if err := errors.Join(s.offsets.rewrite(), s.times.rewrite()); err != nil {
 		return end, err
 	}
-	sc := &scanner{file: s.file, limit: s.size.Load(), max: l.maxBatch, verify: true}
+	return l.walk(s, &scanner{file: s.file, limit: s.size.Load(), max: l.maxBatch, verify: true}, end)
+}
+
+// walk reads the batches of sc, the first of which must have offset end, and notes them.
+func (l *Log) walk(s *segment, sc *scanner, end int64) (int64, error) {
 	for {
 		b, at, err := sc.next()
 		if b == nil || err != nil {
@@ -188,6 +219,100 @@ func (l *Log) scan(s *segment, end int64) (int64, error) {
 		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
 		end = b.LastOffset() + 1
 	}
+}
+
+// scanFrom is scan, but reads only headers up to the recovery point.
+func (l *Log) scanFrom(s *segment, end int64) (int64, error) {
+	p := l.point
+	if p.segment != s.base || p.position > s.size.Load() {
+		return l.scan(s, end)
+	}
+	usable, err := s.loadIndexPrefix(p)
+	if err != nil || !usable {
+		return l.rescan(s, end, err)
+	}
+	end, from, err := s.resumeAt(p, l.maxBatch)
+	if err != nil {
+		return end, err
+	}
+	if end, err = l.walk(s, &scanner{file: s.file, pos: from, limit: p.position, max: l.maxBatch}, end); err != nil {
+		return end, err
+	}
+	if s.born.IsZero() && p.position > 0 {
+		s.bornOfFirst(l.maxBatch, l.now())
+	}
+	return l.walk(s, &scanner{file: s.file, pos: p.position, limit: s.size.Load(), max: l.maxBatch, verify: true}, end)
+}
+
+// rescan is scan after indexes turned out to be unusable.
+func (l *Log) rescan(s *segment, end int64, err error) (int64, error) {
+	if err != nil {
+		return end, err
+	}
+	l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
+	return l.scan(s, end)
+}
+
+// loadIndexPrefix takes from the index files the entries that were on stable storage;
+// usable is false if they are not there.
+func (s *segment) loadIndexPrefix(p point) (usable bool, err error) {
+	for x, n := range map[*index]int{s.offsets: p.offsets, s.times: p.times} {
+		f, err := x.open()
+		if err != nil {
+			return false, err
+		}
+		size, err := f.Size()
+		if err != nil {
+			return false, err
+		}
+		if size < int64(n*x.width) {
+			return false, nil
+		}
+		if err := f.Truncate(int64(n * x.width)); err != nil {
+			return false, err
+		}
+		x.tail.Store(&indexTail{flushed: n})
+		x.synced.Store(int64(n))
+		e, ok, err := x.lastEntry()
+		if err != nil {
+			return false, err
+		}
+		if ok && (int64(e.position) >= p.position || e.timestamp < 0) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// resumeAt goes on behind the last index entries: it returns the place from which
+// batches are to be noted, and the offset there.
+func (s *segment) resumeAt(p point, maxBatch int) (end, from int64, err error) {
+	e, ok, err := s.offsets.lastEntry()
+	if err != nil || !ok {
+		return s.base, 0, errors.Join(err, s.times.rewrite())
+	}
+	t, ok, err := s.times.lastEntry()
+	if err != nil {
+		return s.base, 0, err
+	}
+	if ok {
+		s.maxTime.Store(t.timestamp)
+		s.maxTimeOffset = s.base + int64(t.relative)
+	}
+	sc := &scanner{file: s.file, pos: int64(e.position), limit: p.position, max: maxBatch}
+	b, at, err := sc.next()
+	if err == nil && (b == nil || b.LastOffset() != s.base+int64(e.relative)) {
+		err = &damage{at, "the index says that another batch lies there"}
+	}
+	if err != nil {
+		return s.base, 0, err
+	}
+	s.sinceIndex = int64(b.Size())
+	if ts := b.MaxTimestamp(); ts > s.maxTime.Load() {
+		s.maxTimeOffset = b.LastOffset()
+		s.maxTime.Store(ts)
+	}
+	return b.LastOffset() + 1, sc.pos, nil
 }
 
 // dropTorn makes the log end within segment i, where torn is, at offset end, and
@@ -230,6 +355,9 @@ func (l *Log) settle() error {
 	for i, s := range v.segments {
 		if i == len(v.segments)-1 {
 			break
+		}
+		if s.sealedSynced {
+			continue
 		}
 		if err := errors.Join(s.flushIndexes(), s.sync()); err != nil {
 			return err

@@ -191,13 +191,19 @@ func (s *segment) resume(maxBatch int, now time.Time) (end int64, err error) {
 		}
 	}
 	if s.born.IsZero() && s.size.Load() > 0 {
-		s.born = now
-		sc.pos = 0
-		if b, _, err := sc.next(); err == nil && b != nil {
-			s.setBorn(b, now)
-		}
+		s.bornOfFirst(maxBatch, now)
 	}
 	return end, nil
+}
+
+// bornOfFirst reads the first batch for the age of the segment.
+func (s *segment) bornOfFirst(maxBatch int, now time.Time) {
+	s.born = now
+	sc := borrowScanner(s.file, 0, s.size.Load(), maxBatch)
+	defer sc.release()
+	if b, _, err := sc.next(); err == nil && b != nil {
+		s.setBorn(b, now)
+	}
 }
 
 // setBorn takes the age of a segment from its first batch.

@@ -71,6 +71,9 @@ func (l *Log) Sync(ctx context.Context, end int64) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
+	if l.framing() {
+		return l.awaitCommit(ctx, end)
+	}
 	r := l.commits.join()
 	select {
 	case <-r.token:
@@ -104,9 +107,26 @@ func (l *Log) syncLocked() error {
 	}
 	end := l.end.Load() // before the view, which then has all of it
 	v := l.view.Load()
-	if end == l.durable.Load() && !l.dirDirty.Load() && !l.epochs.dirty.Load() {
+	if end == l.flushed && !l.dirDirty.Load() && !l.epochs.dirty.Load() {
 		return nil
 	}
+	if err := l.syncBefore(v); err != nil {
+		return err
+	}
+	c := checkpoint{start: l.checkpoint.start, recoveryPoint: v.active().base}
+	if err := l.saveCheckpoint(c); err != nil {
+		return l.fail("write checkpoint", err)
+	}
+	if err := v.active().file.Sync(); err != nil {
+		return l.fail("sync", err)
+	}
+	l.flushed = end
+	l.raiseDurable(end)
+	return nil
+}
+
+// syncBefore makes durable what belongs to the log beside its active segment.
+func (l *Log) syncBefore(v *view) error {
 	if err := l.syncSealed(v); err != nil {
 		return l.fail("sync sealed segment", err)
 	}
@@ -118,14 +138,6 @@ func (l *Log) syncLocked() error {
 	if err := l.saveEpochs(); err != nil {
 		return l.fail("write leader epochs", err)
 	}
-	c := checkpoint{start: l.checkpoint.start, recoveryPoint: v.active().base}
-	if err := l.saveCheckpoint(c); err != nil {
-		return l.fail("write checkpoint", err)
-	}
-	if err := v.active().file.Sync(); err != nil {
-		return l.fail("sync", err)
-	}
-	l.durable.Store(end)
 	return nil
 }
 

@@ -41,6 +41,9 @@ func (l *Log) truncate(to int64) error {
 	if end < l.start.Load() {
 		return l.reset(end) // nothing that can be read remains
 	}
+	if err := l.uncommit(); err != nil {
+		return err
+	}
 	if err := l.beginShrink(checkpoint{start: l.checkpoint.start, recoveryPoint: min(l.checkpoint.recoveryPoint, active.base)}); err != nil {
 		return err
 	}
@@ -106,6 +109,9 @@ func (l *Log) Reset(start int64) error {
 }
 
 func (l *Log) reset(start int64) error {
+	if err := l.uncommit(); err != nil {
+		return err
+	}
 	old := l.view.Load()
 	from := l.end.Load()
 	// Nothing can be said of what is durable until it is all gone: a crash on the
@@ -135,6 +141,7 @@ func (l *Log) reset(start int64) error {
 	l.start.Store(start)
 	l.publishShrunk(&view{[]*segment{s}}, start)
 	l.durable.Store(start)
+	l.flushed = start
 	l.log.Info("reset log", "dir", l.dir, "from_offset", from, "start_offset", start)
 	return errors.Join(l.fsys.SyncDir(l.dir), closeAll(old.segments))
 }
@@ -156,6 +163,7 @@ func (l *Log) publishShrunk(v *view, end int64) {
 	l.view.Store(v)
 	l.end.Store(end)
 	l.durable.Store(min(l.durable.Load(), end))
+	l.flushed = min(l.flushed, end)
 }
 
 // removeFiles removes segments from the last to the first, so that a crash on the

@@ -65,7 +65,7 @@ func (m *crashModel) open() bool {
 	}
 	m.ring = r
 	var got []Frame
-	if err := r.Replay(true, false, func(f Frame) error {
+	if err := r.Replay(false, func(f Frame) error {
 		f.Payload = append([]byte(nil), f.Payload...)
 		got = append(got, f)
 		return nil
@@ -73,6 +73,16 @@ func (m *crashModel) open() bool {
 		return m.lives(err)
 	}
 	m.check(got)
+	again := 0
+	if err := r.Replay(false, func(f Frame) error {
+		if again >= len(got) || !same(f, got[again]) {
+			m.t.Errorf("frame %d is another one when it is read again", again)
+		}
+		again++
+		return nil
+	}); err != nil || again != len(got) {
+		m.t.Errorf("%d frames when read again, want %d: %v", again, len(got), err)
+	}
 	// From here on the frames may be replayed again, or, once the checkpoint of
 	// Begin is durable, not at all.
 	m.frames, m.acked, m.drop = got, len(got), len(got)

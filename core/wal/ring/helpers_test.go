@@ -30,7 +30,7 @@ func begin(t *testing.T, fsys *disktest.FS, cfg Config) (*Ring, []Frame) {
 // replayed replays twice: the second time as whoever redoes it does.
 func replayed(t *testing.T, r *Ring) (frames []Frame) {
 	t.Helper()
-	if err := r.Replay(true, false, func(f Frame) error {
+	if err := r.Replay(false, func(f Frame) error {
 		f.Payload = append([]byte(nil), f.Payload...)
 		frames = append(frames, f)
 		return nil
@@ -38,7 +38,7 @@ func replayed(t *testing.T, r *Ring) (frames []Frame) {
 		t.Fatal(err)
 	}
 	again := 0
-	if err := r.Replay(false, false, func(f Frame) error {
+	if err := r.Replay(false, func(f Frame) error {
 		if string(f.Payload) != string(frames[again].Payload) {
 			t.Errorf("frame %d is another one the second time", again)
 		}

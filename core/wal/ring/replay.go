@@ -4,27 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 )
 
 // Replay calls visit with every frame that was committed since the last checkpoint,
-// in order. Payloads are valid until visit returns; an error of visit ends it. Verify
-// checks the payloads' own CRCs: the first Replay must.
+// in order. Payloads are valid until visit returns; an error of visit ends it. The
+// first call reads the payloads with their CRCs and finds the end; those after it give
+// the same frames.
 //
 // The last Commit before a crash may be there in part, and its blocks may have
 // reached the disk in any order: the first frame that is not valid ends the log, and
 // a valid one behind it proves nothing by itself. But every frame says up to where the
 // log was durable when it was written. If one says so of the frame that is not valid,
 // it had been committed: that is a *DamageError, or with unsafe a loud end of the log.
-func (r *Ring) Replay(verify, unsafe bool, visit func(Frame) error) error {
-	end := r.replay.lsn
+func (r *Ring) Replay(unsafe bool, visit func(Frame) error) error {
+	end, limit := r.replay.lsn, uint64(math.MaxUint64)
+	if r.replayed {
+		limit = r.lsn
+	}
 	f, err := r.fileAt(r.replay.sequence, end)
 	if err != nil {
 		return err
 	}
 	var last *reader
-	for f != nil {
-		last = &reader{file: f, verify: verify, at: place{sequence: f.sequence, lsn: end}}
+	for f != nil && end < limit {
+		last = &reader{file: f, verify: !r.replayed, limit: limit, at: place{sequence: f.sequence, lsn: end}}
 		if err := last.all(visit); err != nil {
 			return err
 		}
@@ -33,13 +38,16 @@ func (r *Ring) Replay(verify, unsafe bool, visit func(Frame) error) error {
 			return err
 		}
 	}
+	if r.replayed {
+		return nil
+	}
 	err = r.judge(end, last)
 	damaged, ok := errors.AsType[*DamageError](err)
 	if ok && unsafe {
 		r.log.Error("ending the commit log at a damaged place as was asked for; acknowledged records may be lost", "error", damaged)
 		err = nil
 	}
-	r.lsn = end
+	r.lsn, r.replayed = end, err == nil
 	return err
 }
 
@@ -155,8 +163,9 @@ const readChunk = 1 << 20
 type reader struct {
 	file   *file
 	verify bool
-	pos    int64 // of the next frame
-	at     place // sequence and LSN that it must have
+	limit  uint64 // LSN where the log ends
+	pos    int64  // of the next frame
+	at     place  // sequence and LSN that it must have
 
 	buf   []byte // bytes of the file from bufAt
 	bufAt int64
@@ -181,7 +190,7 @@ func (r *reader) all(visit func(Frame) error) error {
 
 // next returns the frame at pos and moves behind it; ok is false if it is not valid.
 func (r *reader) next() (f Frame, ok bool, err error) {
-	if r.pos+HeaderSize > r.file.size {
+	if r.pos+HeaderSize > r.file.size || r.at.lsn >= r.limit {
 		return f, false, nil
 	}
 	h, err := r.bytes(r.pos, HeaderSize)

@@ -21,8 +21,9 @@ type Ring struct {
 	log  *slog.Logger
 
 	// Of Open, Replay and Begin, before the first Commit.
-	replay checkpoint
-	began  bool
+	replay   checkpoint
+	replayed bool // lsn is the end
+	began    bool
 
 	// Of Commit.
 	pos    int64 // in current
@@ -175,19 +176,24 @@ func (r *Ring) save(sequence, lsn uint64, state []byte) error {
 	return nil
 }
 
-// Used is how many bytes a replay would read at most: the files that no checkpoint
-// has freed.
+// Used is how many bytes no checkpoint has freed yet.
 func (r *Ring) Used() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var used int64
 	for _, f := range r.files {
-		if f.sequence != 0 {
+		switch {
+		case f == r.current:
+			used += int64(r.lsn - f.start)
+		case f.sequence != 0:
 			used += f.size
 		}
 	}
 	return used
 }
+
+// Wants tells if Prepare would make a file.
+func (r *Ring) Wants() bool { return r.wanted() > 0 }
 
 // Full is the number of the last file that is written to its end, 0 if there is
 // none that a checkpoint could free, and the size of all that are.

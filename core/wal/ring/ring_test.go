@@ -219,7 +219,7 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := 0
-			err = again.Replay(true, false, func(f Frame) error {
+			err = again.Replay(false, func(f Frame) error {
 				if !same(f, frames[got]) {
 					t.Errorf("bit %d of round %d: frame %d is not what was committed", bit, n, got)
 				}
@@ -241,7 +241,7 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatalf("bit %d of round %d: %d frames before it", bit, n, got)
 			}
 			got = 0
-			if err := again.Replay(true, true, func(Frame) error { got++; return nil }); err != nil || got != n {
+			if err := again.Replay(true, func(Frame) error { got++; return nil }); err != nil || got != n {
 				t.Fatalf("unsafe: %d frames, %v", got, err)
 			}
 			flip(t, fsys, name, round+bit/8, int(bit%8))
