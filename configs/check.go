@@ -103,17 +103,21 @@ func (l *loader) checkListener(key string, x Listener) {
 	if host, _, err := net.SplitHostPort(x.Advertise); err == nil && wildcard(host) {
 		l.wrong(key+"/advertise", "is needed: clients cannot connect to %s", x.Bind)
 	}
-	switch {
-	case x.TLS.Enabled():
-		if x.TLS.ClientAuth != "none" && x.TLS.CA == "" {
-			l.wrong(key+"/tls/ca", "is needed to verify the certificates of clients")
-		}
-	case x.TLS.Cert != "" || x.TLS.Key != "" || x.TLS.CA != "":
-		l.wrong(key+"/tls", "needs both cert and key")
-	}
+	l.checkListenerTLS(key+"/tls", x.TLS)
 	authenticated := x.TLS.Enabled() && x.TLS.ClientAuth == "require"
 	if !authenticated && !loopback(x.Bind) && !x.AllowPlaintext {
 		l.wrong(key+"/bind", "%s is beyond loopback and anybody could connect; set tls with client_auth: require, or bind 127.0.0.1, or permit it with %s/allow_plaintext: true", x.Bind, key)
+	}
+}
+
+func (l *loader) checkListenerTLS(key string, t ListenerTLS) {
+	switch {
+	case t.Enabled():
+		if t.ClientAuth != "none" && t.CA == "" {
+			l.wrong(key+"/ca", "is needed to verify the certificates of clients")
+		}
+	case t.Cert != "" || t.Key != "" || t.CA != "":
+		l.wrong(key, "needs both cert and key")
 	}
 }
 
@@ -215,11 +219,13 @@ func (l *loader) checkReplication(k Kafka, nodes int) {
 }
 
 func (l *loader) checkAdmin(c *Config) {
+	l.checkListenerTLS("admin/tls", c.Admin.TLS)
+	authenticated := c.Admin.TLS.Enabled() && c.Admin.TLS.ClientAuth == "require"
 	switch {
 	case c.Admin.Bind == "":
 		l.wrong("admin/bind", "is empty")
-	case !loopback(c.Admin.Bind) && !c.Admin.AllowPlaintext:
-		l.wrong("admin/bind", "%s is beyond loopback and has no authentication; bind 127.0.0.1, or permit it with admin/allow_plaintext: true", c.Admin.Bind)
+	case !authenticated && !loopback(c.Admin.Bind) && !c.Admin.AllowPlaintext:
+		l.wrong("admin/bind", "%s is beyond loopback and anybody could use it; set admin/tls with client_auth: require, or bind 127.0.0.1, or permit it with admin/allow_plaintext: true", c.Admin.Bind)
 	}
 }
 

@@ -117,8 +117,9 @@ type Supervision struct {
 
 // Admin is the HTTP listener for operators.
 type Admin struct {
-	Bind           string `koanf:"bind" kind:"bind" doc:"host:port of /metrics, /livez, /readyz and /debug/pprof; it has no authentication."`
-	AllowPlaintext bool   `koanf:"allow_plaintext" kind:"bool" doc:"Permits it beyond loopback."`
+	Bind           string      `koanf:"bind" kind:"bind" doc:"host:port of /metrics, /livez, /readyz, /consensus and /debug/pprof."`
+	TLS            ListenerTLS `koanf:"tls" doc:"TLS is on if cert and key are set; client_auth: require is its only authentication."`
+	AllowPlaintext bool        `koanf:"allow_plaintext" kind:"bool" doc:"Permits it beyond loopback without authentication."`
 }
 
 // Log is the broker's own log.

@@ -21,7 +21,7 @@ func Default() Config {
 				CrashLimit:     5,
 			},
 		},
-		Admin: Admin{Bind: "127.0.0.1:9644"},
+		Admin: Admin{Bind: "127.0.0.1:9644", TLS: ListenerTLS{ClientAuth: "none"}},
 		Kafka: defaultKafka(),
 		Log:   Log{Level: "info", Format: "auto"},
 	}
@@ -54,7 +54,8 @@ func defaultKafka() Kafka {
 
 		ProduceCheckRecords:   true,
 		SocketRequestMaxBytes: 100 << 20,
-		QueuedMaxRequestBytes: 256 << 20,
+		QueuedMaxRequestBytes: 64 << 20,
+		MaxConnections:        10_000,
 		ConnectionsMaxIdleMs:  600_000,
 		FetchMaxBytes:         55 << 20,
 

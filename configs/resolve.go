@@ -22,6 +22,7 @@ func (c *Config) resolve() {
 		l.Advertise = cmp.Or(l.Advertise, l.Bind)
 		l.TLS.ClientAuth = cmp.Or(l.TLS.ClientAuth, "none")
 	}
+	c.Admin.TLS.ClientAuth = cmp.Or(c.Admin.TLS.ClientAuth, "none")
 	c.resolveCluster()
 	c.resolveConsensus()
 	c.resolveKafka()

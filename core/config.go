@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/core/admin"
@@ -47,6 +48,9 @@ type Config struct {
 	Learner *LearnerConfig
 	// ClusterServerTLS and ClusterClientTLS secure the traffic between brokers; nil: plaintext.
 	ClusterServerTLS, ClusterClientTLS *tls.Config
+	// ClusterClientTLSNow, if it is set, is looked up for every connection, in
+	// ClusterClientTLS's place.
+	ClusterClientTLSNow *atomic.Pointer[tls.Config]
 
 	// Admin is where /metrics, /readyz and the like are; an empty Bind: nowhere.
 	Admin admin.Config
@@ -86,6 +90,7 @@ func DefaultConfig() Config {
 // filled returns c with what the rooms share written into each of them.
 func (c Config) filled() Config {
 	c.Interbroker.SelfID, c.Interbroker.TLS = c.BrokerID, c.ClusterClientTLS
+	c.Interbroker.TLSNow = c.ClusterClientTLSNow
 	c.Replica.BrokerID, c.Replica.DataDir = c.BrokerID, c.DataDir
 	c.Controller.BrokerID, c.Controller.ClusterID = c.BrokerID, c.ClusterID
 	c.API.BrokerID = c.BrokerID

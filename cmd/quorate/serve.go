@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/quorate/quorate/cmd/quorate/certificates"
 	"github.com/quorate/quorate/configs"
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
@@ -118,9 +119,14 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 		return &exitError{consensus.ExitConfig, err}
 	}
 	defer dir.Close()
-	coreConfig, err := brokerConfig(cfg)
+	certs := certificates.NewWatcher(certificates.Interval, log)
+	coreConfig, err := brokerConfig(cfg, certs)
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
+	}
+	pluginCertificates, err := peerFiles(cfg.Consensus.Peer.TLS).Read()
+	if err != nil {
+		return &exitError{consensus.ExitConfig, fmt.Errorf("consensus/peer/tls: %w", err)}
 	}
 	log.Info("starting", "version", versionString(), "node", cfg.Node.ID, "cluster", cfg.Cluster.ID,
 		"backend", cfg.Consensus.Backend, "data_dir", cfg.Node.DataDir)
@@ -131,7 +137,8 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 	if err != nil {
 		return withExitCode(err)
 	}
-	err = run(ctx, coreConfig, backend, log, ready)
+	watchPluginTLS(cfg.Consensus.Peer.TLS, pluginCertificates, certs, backend)
+	err = run(ctx, coreConfig, backend, certs, log, ready)
 	if errors.Is(err, wal.ErrFailed) {
 		return &exitError{consensus.ExitStorage, err} // the disk cannot be trusted, whoever noticed
 	}
@@ -144,11 +151,12 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 
 // run runs a broker on a backend that was launched, and stops the backend after
 // the broker: the broker's last act is to hand over.
-func run(ctx context.Context, cfg core.Config, backend *host.Host, log *slog.Logger, ready func()) error {
+func run(ctx context.Context, cfg core.Config, backend *host.Host, certs *certificates.Watcher, log *slog.Logger, ready func()) error {
 	supervised, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	g, failed := errgroup.WithContext(ctx)
 	g.Go(func() error { return backend.Run(supervised) })
+	g.Go(func() error { return certs.Run(supervised) })
 	g.Go(func() error {
 		defer release()
 		b, err := core.New(cfg, backend, log)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -99,24 +98,4 @@ func supervision(c configs.Supervision) host.Supervision {
 	s.StartTimeout, s.HealthInterval, s.HangAfter = c.StartTimeout, c.HealthInterval, c.HangAfter
 	s.StopGrace, s.BackoffMin, s.BackoffMax, s.CrashLimit = c.StopGrace, c.BackoffMin, c.BackoffMax, c.CrashLimit
 	return s
-}
-
-// readPeerTLS reads a node's identity towards its peers, or returns nil if there
-// is none.
-func readPeerTLS(c configs.PeerTLS) (*consensus.PeerTLS, error) {
-	if !c.Enabled() {
-		return nil, nil
-	}
-	out := &consensus.PeerTLS{ServerName: c.ServerName, AllowedSANs: c.AllowedSANs}
-	for _, f := range []struct {
-		path string
-		into *[]byte
-	}{{c.CA, &out.CA}, {c.Cert, &out.Cert}, {c.Key, &out.Key}} {
-		pem, err := os.ReadFile(f.path)
-		if err != nil {
-			return nil, err
-		}
-		*f.into = pem
-	}
-	return out, nil
 }

@@ -1,35 +1,39 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
+	"github.com/quorate/quorate/cmd/quorate/certificates"
 	"github.com/quorate/quorate/configs"
-	"github.com/quorate/quorate/consensus/peertls"
 	"github.com/quorate/quorate/core"
 	"github.com/quorate/quorate/core/metadata"
 )
 
-// brokerConfig turns the config into that of each room of the broker.
-func brokerConfig(cfg configs.Config) (core.Config, error) {
+// brokerConfig turns the config into that of each room of the broker. The files of
+// its certificates are added to certs.
+func brokerConfig(cfg configs.Config, certs *certificates.Watcher) (core.Config, error) {
 	c := core.DefaultConfig()
 	c.BrokerID, c.ClusterID = cfg.Node.ID, cfg.Cluster.ID
 	c.Rack, c.DataDir = cfg.Node.Rack, cfg.Node.DataDir
 	c.Admin.Bind = cfg.Admin.Bind
+	if cfg.Admin.TLS.Enabled() {
+		var err error
+		if c.Admin.TLS, err = listenerTLS("admin/tls", cfg.Admin.TLS, certs); err != nil {
+			return c, fmt.Errorf("admin/tls: %w", err)
+		}
+	}
 	for _, l := range cfg.Listeners {
-		listener, err := clientListener(l)
+		listener, err := clientListener(l, certs)
 		if err != nil {
 			return c, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		c.Listeners = append(c.Listeners, listener)
 	}
 	if !cfg.Single() {
-		if err := joinCluster(&c, cfg.Cluster); err != nil {
+		if err := joinCluster(&c, cfg.Cluster, certs); err != nil {
 			return c, fmt.Errorf("cluster/tls: %w", err)
 		}
 	}
@@ -37,7 +41,7 @@ func brokerConfig(cfg configs.Config) (core.Config, error) {
 	return c, c.Validate()
 }
 
-func clientListener(l configs.Listener) (core.Listener, error) {
+func clientListener(l configs.Listener, certs *certificates.Watcher) (core.Listener, error) {
 	out := core.Listener{Name: l.Name, Bind: l.Bind}
 	host, port, err := net.SplitHostPort(l.Advertise)
 	if err != nil {
@@ -49,53 +53,14 @@ func clientListener(l configs.Listener) (core.Listener, error) {
 	}
 	out.Host, out.Port = host, int32(number)
 	if l.TLS.Enabled() {
-		out.TLS, err = listenerTLS(l.TLS)
+		out.TLS, err = listenerTLS("listener "+l.Name, l.TLS, certs)
 	}
 	return out, err
 }
 
-func listenerTLS(c configs.ListenerTLS) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, err
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	switch c.ClientAuth {
-	case "request":
-		out.ClientAuth = tls.VerifyClientCertIfGiven
-	case "require":
-		out.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	if c.CA == "" {
-		return out, nil
-	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, err
-	}
-	out.ClientCAs = x509.NewCertPool()
-	if !out.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", c.CA)
-	}
-	return out, nil
-}
-
-func joinCluster(c *core.Config, cluster configs.Cluster) error {
+func joinCluster(c *core.Config, cluster configs.Cluster, certs *certificates.Watcher) error {
 	c.ClusterBind, c.ClusterAdvertise, c.Peers = cluster.Bind, cluster.Advertise, cluster.Peers
-	identity, err := readPeerTLS(cluster.TLS)
-	if err != nil || identity == nil {
-		return err
-	}
-	if c.ClusterServerTLS, err = peertls.Server(identity); err != nil {
-		return err
-	}
-	if c.ClusterClientTLS, err = peertls.Client(identity, cluster.Advertise); err != nil {
-		return err
-	}
-	// The pool dials many brokers: it fills in the name of each, unless one is set
-	// that all of them share.
-	c.ClusterClientTLS.ServerName = identity.ServerName
-	return nil
+	return clusterTLS(c, cluster, certs)
 }
 
 // applyKafka carries Kafka's settings into the rooms that they belong to.

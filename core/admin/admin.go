@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,8 @@ type Check struct {
 type Config struct {
 	// Bind is host:port. Default 127.0.0.1:9644.
 	Bind string
+	// TLS is what the listener shows and asks for; nil: plaintext.
+	TLS *tls.Config
 	// CheckTimeout bounds all checks of one /readyz together. Default 2 s.
 	CheckTimeout time.Duration
 	// StopTimeout is how long requests under way may take when the server stops. Default 1 s.
@@ -120,7 +123,9 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("admin/bind: %w", err)
 	}
-	s.socket = socket
+	if s.socket = socket; s.cfg.TLS != nil {
+		s.socket = tls.NewListener(socket, s.cfg.TLS)
+	}
 	return nil
 }
 

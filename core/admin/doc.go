@@ -7,5 +7,6 @@
 //	              below it moves the leadership and changes the members
 //	/debug/pprof  profiles
 //
-// It has no authentication and belongs on loopback or a private network.
+// Without TLS that asks for certificates it has no authentication, and belongs on
+// loopback or a private network.
 package admin

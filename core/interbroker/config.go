@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,9 @@ type Config struct {
 	SelfID   int32       // of this broker, for the log
 	ClientID string      // in every request header. Default "quorate".
 	TLS      *tls.Config // nil: plaintext. ServerName is the host that is dialled, if empty.
+	// TLSNow, if it is set, is looked up for every connection, in TLS's place:
+	// certificates are renewed while the broker runs.
+	TLSNow *atomic.Pointer[tls.Config]
 
 	// DialTimeout bounds a connection attempt with its TLS handshake. Default 1 s.
 	DialTimeout time.Duration

@@ -183,6 +183,9 @@ func (p *Pool) dial(address string) (net.Conn, error) {
 		return socket, err
 	}
 	cfg := p.cfg.TLS
+	if p.cfg.TLSNow != nil {
+		cfg = p.cfg.TLSNow.Load()
+	}
 	if cfg.ServerName == "" {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
