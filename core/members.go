@@ -52,7 +52,7 @@ func (m *members) Run(ctx context.Context) error {
 	for {
 		lead, changed := m.client.LeaderFor(consensus.Metadata)
 		if lead.Role == consensus.Removed {
-			return errRemoved
+			return ErrRemoved
 		}
 		pause := membersEvery
 		if err := m.ask(ctx); err != nil {
@@ -66,8 +66,8 @@ func (m *members) Run(ctx context.Context) error {
 	}
 }
 
-// errRemoved is for the operator of a node that may not go on.
-var errRemoved = errors.New("this node's replica of the metadata log was removed from the cluster: if the node is to come back, empty its data directory and start it with cluster/join: true")
+// ErrRemoved is for the operator of a node that may not go on.
+var ErrRemoved = errors.New("this node's replica of the metadata log was removed from the cluster: if the node is to come back, empty its data directory and start it with cluster/join: true")
 
 func (m *members) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, membersEvery)

@@ -30,6 +30,9 @@ func (b *Broker) Run(ctx context.Context, ready func()) error {
 	run(b.groups.Run)
 	run(b.controller.Run)
 	run(registration.Run)
+	if b.cluster != nil && b.cfg.ReplicaID != 0 {
+		run(b.outcast().run)
+	}
 	if b.cfg.Learner != nil {
 		run(b.learner().run)
 	}
@@ -84,6 +87,15 @@ func (b *Broker) awaitEntry(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+func (b *Broker) outcast() *outcast {
+	return &outcast{
+		self:       Newcomer{BrokerID: b.cfg.BrokerID, ClusterID: b.cfg.ClusterID, Peers: b.cfg.Peers, TLS: b.cfg.ClusterClientTLS},
+		replica:    b.cfg.ReplicaID,
+		leadership: func() (consensus.Leadership, <-chan struct{}) { return b.consensus.LeaderFor(consensus.Metadata) },
+		log:        b.log,
+	}
 }
 
 func (b *Broker) learner() *learner {

@@ -142,6 +142,9 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 	if errors.Is(err, wal.ErrFailed) {
 		return &exitError{consensus.ExitStorage, err} // the disk cannot be trusted, whoever noticed
 	}
+	if errors.Is(err, core.ErrRemoved) {
+		return &exitError{consensus.ExitConfig, core.ErrRemoved}
+	}
 	if err != nil {
 		return withExitCode(err)
 	}

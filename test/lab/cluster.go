@@ -34,9 +34,9 @@ type Options struct {
 type Cluster struct {
 	Options
 	nodes   map[int]*Node
-	certs   *certificates
+	certs   *Certificates
 	network network // nil without proxies
-	ports   *ports
+	ports   []*ports
 }
 
 // New writes the nodes' config files and reserves their ports. Nothing is started.
@@ -49,24 +49,14 @@ func New(opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.ports = ports
+	c.ports = append(c.ports, ports)
 	if opts.ClusterTLS {
 		if c.certs, err = newCertificates(filepath.Join(opts.Dir, "tls"), opts.Nodes); err != nil {
 			return nil, err
 		}
 	}
 	for i := range opts.Nodes {
-		p := ports.numbers[4*i:]
-		id := i + 1
-		c.nodes[id] = &Node{
-			ID:      id,
-			Client:  loopback(p[0]),
-			Broker:  loopback(p[1]),
-			Raft:    loopback(p[2]),
-			Admin:   loopback(p[3]),
-			Dir:     filepath.Join(opts.Dir, fmt.Sprintf("node-%d", id)),
-			cluster: c,
-		}
+		c.nodes[i+1] = c.newNode(i+1, ports.numbers[4*i:])
 	}
 	if opts.Proxies {
 		if c.network, err = newNetwork(c.nodes); err != nil {
@@ -79,6 +69,44 @@ func New(opts Options) (*Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+func (c *Cluster) newNode(id int, ports []int) *Node {
+	return &Node{
+		ID:      id,
+		Client:  loopback(ports[0]),
+		Broker:  loopback(ports[1]),
+		Raft:    loopback(ports[2]),
+		Admin:   loopback(ports[3]),
+		Dir:     filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)),
+		cluster: c,
+	}
+}
+
+// Add makes a node that joins the cluster by asking seeds; the others' config files
+// stay as they are. It is not started.
+func (c *Cluster) Add(id int, seeds ...*Node) (*Node, error) {
+	if c.nodes[id] != nil {
+		return nil, fmt.Errorf("there is a node %d", id)
+	}
+	ports, err := reservePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	c.ports = append(c.ports, ports)
+	n := c.newNode(id, ports.numbers)
+	n.join = seeds
+	c.nodes[id] = n
+	return n, n.writeConfig()
+}
+
+// Forget takes a node that does not run out of the cluster.
+func (c *Cluster) Forget(id int) error {
+	if n := c.nodes[id]; n == nil || n.Running() {
+		return fmt.Errorf("node %d runs, or there is none", id)
+	}
+	delete(c.nodes, id)
+	return nil
 }
 
 // Start starts every node and waits until all are ready.
@@ -125,7 +153,10 @@ func (c *Cluster) Close() error {
 			errs = append(errs, n.Kill())
 		}
 	}
-	return errors.Join(append(errs, c.network.close(), c.ports.release())...)
+	for _, p := range c.ports {
+		errs = append(errs, p.release())
+	}
+	return errors.Join(append(errs, c.network.close())...)
 }
 
 // Logs returns the last lines of every node's log, for the report of a failure.

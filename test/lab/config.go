@@ -34,6 +34,14 @@ func (n *Node) writeConfig() error {
 		peer := map[string]any{"listen": n.Raft, "advertise": n.Raft}
 		consensus["peers"] = rafts
 		consensus["peer"] = peer
+		if n.join != nil {
+			seeds := map[int]string{}
+			for _, seed := range n.join {
+				seeds[seed.ID] = seed.Broker
+			}
+			cluster["join"], cluster["peers"] = true, seeds
+			delete(consensus, "peers")
+		}
 		if certs := n.cluster.certs; certs != nil {
 			cluster["tls"], peer["tls"] = certs.section(n.ID), certs.section(n.ID)
 		}

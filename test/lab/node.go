@@ -23,6 +23,7 @@ type Node struct {
 	Client, Broker, Raft, Admin string // addresses
 	Dir                         string
 	cluster                     *Cluster
+	join                        []*Node // whom a node that joins asks; nil for the first ones
 	cmd                         *exec.Cmd
 	exited                      chan struct{} // closed once cmd has ended
 	waitErr                     error         // of cmd, once exited is closed
@@ -237,4 +238,24 @@ func (n *Node) tail(lines int) string {
 func (n *Node) Log() (string, error) {
 	b, err := os.ReadFile(n.logFile())
 	return string(b), err
+}
+
+// Rejoin writes a config file with which the node joins the cluster by asking seeds;
+// without any it is one of the first nodes again.
+func (n *Node) Rejoin(seeds ...*Node) error {
+	n.join = seeds
+	return n.writeConfig()
+}
+
+// AwaitEnd waits until the process has ended by itself, and returns its exit code.
+func (n *Node) AwaitEnd(ctx context.Context) (code int, err error) {
+	select {
+	case <-n.exited:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("node %d goes on: %w", n.ID, ctx.Err())
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](n.waitErr); ok {
+		return exit.ExitCode(), nil
+	}
+	return 0, n.waitErr
 }
