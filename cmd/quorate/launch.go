@@ -36,6 +36,7 @@ func launch(ctx context.Context, cfg configs.Config, c *core.Config, dir *core.D
 	if err != nil {
 		return nil, err
 	}
+	warnUncertified(cfg.Consensus, backend.Describe().Backend, log)
 	// From here on the log must be there whenever the node starts.
 	replica = replica.Opened()
 	if err := dir.SetReplica(identity(cfg), replica); err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/quorate/quorate/configs"
@@ -10,8 +12,11 @@ import (
 // listedPlugin is one line of `plugin list`.
 type listedPlugin struct {
 	describedPlugin
-	InUse bool   `json:"in_use"`
-	Error string `json:"error,omitempty"` // why it could not be asked
+	Level string `json:"level"` // of the certificate beside its executable; "-" without one
+	// NoLevel is what is wrong with a certificate that is there.
+	NoLevel string `json:"certificate_problem,omitempty"`
+	InUse   bool   `json:"in_use"`
+	Error   string `json:"error,omitempty"` // why it could not be asked
 }
 
 func newPluginList() *cobra.Command {
@@ -40,31 +45,42 @@ func newPluginList() *cobra.Command {
 		for _, p := range list {
 			rows = append(rows, p.row())
 		}
-		return out.print(cmd.OutOrStdout(), list, []string{"name", "version", "contract", "sha256", "source", "in use"}, rows)
+		return out.print(cmd.OutOrStdout(), list, []string{"name", "version", "contract", "level", "sha256", "source", "in use"}, rows)
 	}
 	return cmd
 }
 
 // listPlugins returns the built-in plugins by name, then the external one.
 func listPlugins(cmd *cobra.Command, cfg configs.Consensus) ([]listedPlugin, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	var list []listedPlugin
 	for _, name := range backendNames() {
 		p, err := describePlugin(cmd.Context(), name, host.Spec{})
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, listedPlugin{describedPlugin: p, InUse: name == cfg.Backend})
+		list = append(list, listed(p, self, name == cfg.Backend))
 	}
 	if cfg.Backend != host.External {
 		return list, nil
 	}
 	e := cfg.External
 	p, err := describePlugin(cmd.Context(), e.Path, host.Spec{SHA256: e.SHA256, Args: e.Args, Env: e.Env})
-	listed := listedPlugin{describedPlugin: p, InUse: true}
 	if err != nil { // it is listed all the same: this is where one looks
-		listed.Name, listed.Source, listed.SHA256, listed.Error = host.External, e.Path, e.SHA256, err.Error()
+		p.Name, p.Source, p.SHA256 = host.External, e.Path, e.SHA256
+		return append(list, listedPlugin{describedPlugin: p, Level: "-", InUse: true, Error: err.Error()}), nil
 	}
-	return append(list, listed), nil
+	return append(list, listed(p, p.Source, true)), nil
+}
+
+// listed is a plugin with the level that its certificate gives it.
+func listed(p describedPlugin, executable string, inUse bool) listedPlugin {
+	l := listedPlugin{describedPlugin: p, InUse: inUse}
+	l.Level, l.NoLevel = gradeOf(executable, p.Name, p.SHA256)
+	return l
 }
 
 // shortSum is how much of a checksum a table shows.
@@ -78,5 +94,9 @@ func (p listedPlugin) row() []any {
 	if p.Error != "" {
 		inUse = "yes, but: " + p.Error
 	}
-	return []any{p.Name, orDash(p.Version), orDash(p.Contract), p.SHA256[:min(len(p.SHA256), shortSum)], p.Source, inUse}
+	level := p.Level
+	if p.NoLevel != "" {
+		level = "- (a certificate of something else)"
+	}
+	return []any{p.Name, orDash(p.Version), orDash(p.Contract), level, p.SHA256[:min(len(p.SHA256), shortSum)], p.Source, inUse}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,7 @@ type verification struct {
 	settings    string
 	output      string
 	certificate string
+	previous    string
 	verbose     bool
 }
 
@@ -40,10 +42,14 @@ NAME is a built-in backend, PATH the executable of another one. The real program
 is run, in one to three processes on 127.0.0.1, and killed, frozen and cut off
 while it works. The exit code is 0 only if every case passed.
 
+A case that cannot be run here says why. Some need the storage to be spoilt, which
+a plugin that is made with the SDK allows; one needs root, to mount a file system
+that can be filled up; upgrades need --previous, an earlier version.
+
 Levels: 1 a single replica, 2 three replicas and crashes, 3 partitions, frozen
 processes and linearizability, 4 all of it for long.`,
 		Example: "  quorate plugin verify etcd-raft --level 3 --quick\n" +
-			"  quorate plugin verify ./my-raft --level 2 --sha256 ab12... --certificate my-raft.json",
+			"  quorate plugin verify ./my-raft --level 2 --sha256 ab12... --certificate .",
 		Args: arguments(1, -1),
 		RunE: v.run,
 	}
@@ -53,9 +59,12 @@ processes and linearizability, 4 all of it for long.`,
 	f.BoolVar(&v.options.Quick, "quick", false, "the short form of every case, for CI")
 	f.StringVar(&v.options.Skip, "skip", "", "leave out the cases with this `text` in their number or name: deviations that are known")
 	f.StringVar(&v.options.Only, "only", "", "run only the cases with this `text` in their number or name")
+	f.IntVar(&v.options.Parallel, "parallel", 1, "`how many` cases run at the same time; those that measure run alone")
+	f.DurationVar(&v.options.Soak, "soak", 30*time.Minute, "how long level 4 mixes all faults")
+	f.StringVar(&v.previous, "previous", "", "an earlier version of the plugin, a `path`: upgrades from it are judged too")
 	f.StringVar(&v.settings, "options", "", "the backend's own settings, as `JSON`")
 	f.StringVar(&v.sha256, "sha256", "", "what the executable's SHA-256 must be")
-	f.StringVar(&v.certificate, "certificate", "", "write a certificate to this `file` if everything passed")
+	f.StringVar(&v.certificate, "certificate", "", "write a certificate to this `file` if everything passed, or into this directory, under the name that is looked for")
 	f.StringVarP(&v.output, "output", "o", "table", "`format`: table, json, junit or html")
 	f.BoolVarP(&v.verbose, "verbose", "v", false, "show what the plugins log")
 	return cmd
@@ -82,15 +91,47 @@ func (v *verification) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	front, sum, err := v.front(args, scratch)
+	front, path, err := v.front(args, scratch)
 	if err != nil {
 		return err
 	}
+	sum, err := sumOf(path)
+	if err == nil && v.sha256 != "" && !strings.EqualFold(sum, v.sha256) {
+		err = fmt.Errorf("the SHA-256 of %s is %s, not %s", path, sum, v.sha256)
+	}
+	if err != nil {
+		return err
+	}
+	if v.previous != "" {
+		if v.options.Previous, err = v.earlier(front); err != nil {
+			return err
+		}
+	}
 	v.options.Dir = scratch
-	return v.judge(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), front, sum)
+	return v.judge(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), front, judged{path, sum})
 }
 
-// front returns how the backend is run, and the checksum of its executable.
+// judged is the executable that is judged.
+type judged struct{ path, sha256 string }
+
+// earlier is front with the executable of --previous.
+func (v *verification) earlier(front kit.Binary) (kit.Front, error) {
+	path, err := filepath.Abs(v.previous)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, usagef("--previous: %v", err)
+	}
+	if front.Plugin.Name == host.External {
+		front.Plugin.Path, front.Plugin.SHA256 = path, ""
+	} else {
+		front.Executable = path
+	}
+	return front, nil
+}
+
+// front returns how the backend is run, and its executable.
 func (v *verification) front(args []string, scratch string) (kit.Binary, string, error) {
 	log := slog.New(slog.DiscardHandler)
 	if v.verbose {
@@ -116,11 +157,7 @@ func (v *verification) front(args []string, scratch string) (kit.Binary, string,
 		path = abs
 		front.Plugin = host.Spec{Name: host.External, Path: path, SHA256: v.sha256, Args: args[1:]}
 	}
-	sum, err := sumOf(path)
-	if err == nil && v.sha256 != "" && !strings.EqualFold(sum, v.sha256) {
-		err = fmt.Errorf("the SHA-256 of %s is %s, not %s", path, sum, v.sha256)
-	}
-	return front, sum, err
+	return front, path, nil
 }
 
 func sumOf(path string) (string, error) {
@@ -137,7 +174,7 @@ func sumOf(path string) (string, error) {
 }
 
 // judge runs the kit, reports, and certifies.
-func (v *verification) judge(ctx context.Context, out, progress io.Writer, front kit.Front, sum string) error {
+func (v *verification) judge(ctx context.Context, out, progress io.Writer, front kit.Front, what judged) error {
 	if v.output == "table" {
 		progress = out
 	}
@@ -145,9 +182,12 @@ func (v *verification) judge(ctx context.Context, out, progress io.Writer, front
 	if err != nil {
 		return err
 	}
-	report.SHA256 = sum
+	report.SHA256 = what.sha256
 	if err := v.write(out, report); err != nil {
 		return err
+	}
+	if report.Idle() {
+		return errors.New("no case was run: see the reasons above")
 	}
 	if !report.Passed() {
 		return errNotConformant
@@ -159,7 +199,12 @@ func (v *verification) judge(ctx context.Context, out, progress io.Writer, front
 	if err != nil {
 		return fmt.Errorf("no certificate: %w", err)
 	}
-	return c.Write(v.certificate)
+	path := certificateIn(v.certificate, what.path, c.Backend)
+	if err := c.Write(path); err != nil {
+		return fmt.Errorf("write the certificate: %w", err)
+	}
+	_, err = fmt.Fprintf(progress, "\ncertificate for level %s: %s\n", c.Grade(), path)
+	return err
 }
 
 func (v *verification) write(w io.Writer, report *kit.Report) error {

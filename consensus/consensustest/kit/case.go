@@ -44,6 +44,9 @@ type Options struct {
 	// Previous is an earlier version of the backend, which is upgraded from; nil:
 	// there is none, and upgrades are not judged.
 	Previous Front
+	// Parallel is how many cases run at the same time, each with replicas of its
+	// own; 1 if zero. Cases that measure run alone.
+	Parallel int
 	// Soak is how long the random mix of faults of level 4 goes on; 30 min if zero.
 	Soak time.Duration
 	// Patience is how long the kit waits for what must happen at some time; 30 s if
@@ -78,6 +81,7 @@ type Case struct {
 	Links   bool // it needs proxies between replicas
 	Faults  bool // it spoils the storage of replicas; see package faults
 	Upgrade bool // it needs an earlier version
+	Alone   bool // it measures, so nothing else may run
 	Members int  // it needs so many members at once, if that is more than Nodes
 	Needs   consensus.Capability
 	run     func(*lab)
@@ -222,8 +226,9 @@ func (l *lab) pids() map[uint64]int {
 	return pids
 }
 
-// Run runs every case of the level that o asks for, and tells done about each.
-// The error is about the backend as a whole: it does not even describe itself.
+// Run runs every case of the level that o asks for, and tells done about each,
+// one after the other. The error is about the backend as a whole: it does not
+// even describe itself.
 func Run(ctx context.Context, front Front, o Options, done func(Result)) (*Report, error) {
 	o = o.complete()
 	d, err := front.Describe(ctx)
@@ -231,13 +236,42 @@ func Run(ctx context.Context, front Front, o Options, done func(Result)) (*Repor
 		return nil, fmt.Errorf("describe the backend: %w", err)
 	}
 	report := NewReport(front, o, d)
-	for _, c := range Selected(o) {
-		if ctx.Err() != nil {
-			return report, errors.Join(errors.New("interrupted"), ctx.Err())
+	cases := Selected(o)
+	results := make([]Result, len(cases))
+	var reporting, running sync.WaitGroup
+	finished := make(chan Result, len(cases))
+	reporting.Go(func() {
+		for r := range finished {
+			done(r)
 		}
-		r := RunCase(ctx, front, o, c, d)
+	})
+	slots := make(chan struct{}, max(o.Parallel, 1))
+	for i, c := range cases {
+		weight := 1
+		if c.Alone {
+			weight = cap(slots)
+		}
+		for range weight {
+			slots <- struct{}{}
+		}
+		running.Go(func() {
+			if ctx.Err() == nil {
+				results[i] = RunCase(ctx, front, o, c, d)
+				finished <- results[i]
+			}
+			for range weight {
+				<-slots
+			}
+		})
+	}
+	running.Wait()
+	close(finished)
+	reporting.Wait()
+	if ctx.Err() != nil {
+		return report, errors.Join(errors.New("interrupted"), ctx.Err())
+	}
+	for _, r := range results {
 		report.Add(r)
-		done(r)
 	}
 	report.Finished = time.Now()
 	return report, nil

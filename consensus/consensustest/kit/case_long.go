@@ -9,8 +9,8 @@ import (
 )
 
 var longCases = []Case{
-	{Number: 28, Name: "performance card, one replica", Level: 1, Nodes: 1, Rules: []string{"P3"}, run: card},
-	{Number: 28, Name: "performance card, three replicas", Level: 2, Nodes: 3, Rules: []string{"P3"}, run: card},
+	{Number: 28, Name: "performance card, one replica", Level: 1, Nodes: 1, Rules: []string{"P3"}, Alone: true, run: card},
+	{Number: 28, Name: "performance card, three replicas", Level: 2, Nodes: 3, Rules: []string{"P3"}, Alone: true, run: card},
 	{Number: 27, Name: "soak: all faults at random", Level: 4, Nodes: 3, Rules: []string{"T1", "T2", "T3", "P3", "D3", "S1", "S5"}, Links: true, run: soak},
 }
 

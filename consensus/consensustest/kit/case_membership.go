@@ -56,9 +56,12 @@ var passing = []error{
 
 // change has changes made, by whoever leads, however long that takes. Whether a
 // change with an uncertain outcome was made is read from the configuration.
-func (l *lab) change(changes ...consensus.Change) {
+func (l *lab) change(changes ...consensus.Change) { l.changeBy("M2", changes...) }
+
+// changeBy is change for a case that judges rule by it.
+func (l *lab) changeBy(rule string, changes ...consensus.Change) {
 	var last error
-	l.eventually("M2", fmt.Sprintf("the change %+v is made", changes), func() bool {
+	l.eventually(rule, fmt.Sprintf("the change %+v is made", changes), func() bool {
 		n, _ := l.ready()
 		if n == nil {
 			return false
@@ -73,12 +76,12 @@ func (l *lab) change(changes ...consensus.Change) {
 		after, err := l.tryChange(n, before.ConfigIndex, changes...)
 		if err == nil {
 			if !l.isMade(after, changes) || after.Pending || len(after.Outgoing) > 0 || after.ConfigIndex <= before.ConfigIndex {
-				l.checks.breaks("M2", "the change %+v of %+v is answered with %+v", changes, before, after)
+				l.checks.breaks(rule, "the change %+v of %+v is answered with %+v", changes, before, after)
 			}
 			return true
 		}
 		if !slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) }) {
-			l.giveUp("M2", "the change %+v of %+v: %v", changes, before, err)
+			l.giveUp(rule, "the change %+v of %+v: %v", changes, before, err)
 		}
 		if fmt.Sprint(err) != fmt.Sprint(last) {
 			l.log.Info("a change is tried again", "changes", fmt.Sprint(changes), "error", err)
@@ -199,6 +202,7 @@ func grow(l *lab) {
 
 // withoutLearner wants commits while a learner is down.
 func (l *lab) withoutLearner() {
+	l.eventually("LEARNERS", "a leader, while a learner is down and all voters are up", func() bool { n, _ := l.ready(); return n != nil })
 	leader, at := l.leader()
 	r := l.await(l.propose(leader, at.Term, l.command()))
 	if r.Outcome != consensus.Committed {
@@ -373,7 +377,7 @@ func joint(l *lab) {
 		gone[0] = leader
 	}
 	want := []consensus.Change{of(consensus.Promote, fourth), of(consensus.Promote, fifth), of(consensus.Remove, gone[0]), of(consensus.Remove, gone[1])}
-	l.change(want...)
+	l.changeBy("JOINT_CONSENSUS", want...)
 	for _, n := range gone {
 		n.removed = true
 	}

@@ -107,7 +107,7 @@ func (l *lab) pretends(n *node, who impostor) {
 		return // it sees itself what is wrong with its certificate
 	}
 	l.commit(10, 4)
-	until := time.Now().Add(quiet * l.timing.ElectionTimeout)
+	until := time.Now().Add(quiet / 2 * l.timing.ElectionTimeout)
 	l.within(l.opts.Patience, func() bool {
 		if got := n.applied(); got >= highest {
 			l.giveUp("PEER_TLS", "replica %d comes with %s, and is given the log up to %d", n.id, who.what, got)

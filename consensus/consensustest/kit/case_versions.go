@@ -3,6 +3,7 @@ package kit
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -155,12 +156,15 @@ func upgradeInPlace(l *lab) {
 	n.kill() // a version that is replaced need not have stopped in order
 	l.upgrade(n)
 	l.leader()
-	l.converge()
-	for name, index := range acknowledged {
-		if at := n.copyState().Applied[name]; at != index {
-			l.giveUp("V5", "%q was committed at %d by the earlier version, and is at %d after the upgrade", name, index, at)
+	l.eventually("V5", fmt.Sprintf("%d entries, which the earlier version committed, are delivered after the upgrade", len(acknowledged)), func() bool {
+		state := n.copyState()
+		for name, index := range acknowledged {
+			if state.Applied[name] != index {
+				return false
+			}
 		}
-	}
+		return true
+	})
 	l.commit(50, 16)
 	l.converge()
 }

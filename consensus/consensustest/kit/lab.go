@@ -84,10 +84,17 @@ func (l *lab) addNodes(count int) {
 	}
 }
 
+// taken are the ports that were given out in this process: a case keeps its own
+// while its replicas are down.
+var taken sync.Map
+
 // freePort finds a port below those that the system gives to those who dial.
 func freePort(must func(error)) string {
 	for range 200 {
 		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
+		if _, other := taken.LoadOrStore(address, true); other {
+			continue
+		}
 		if lis, err := net.Listen("tcp", address); err == nil {
 			must(lis.Close())
 			return address

@@ -1,25 +1,43 @@
 package kit_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/consensustest/kit"
+	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
 // judge runs the cases that have one of only in their name, or all, and returns
 // the rules that were found broken, and where.
 func judge(t *testing.T, seed uint64, patience time.Duration, wrong mutation, only ...string) (rules []string, report *kit.Report) {
-	r := &reference{wrong: wrong, clusters: map[string]*cluster{}}
-	front := kit.InProcess{New: r.New}
-	o := kit.Options{Level: 2, Quick: true, Seed: seed, Patience: patience, Dir: t.TempDir()}
+	r, before := newReference(wrong)
+	front := kit.InProcess{New: r.New, Environment: func(b consensus.Backend, env map[string]string) {
+		if b, ok := b.(*replica); ok {
+			b.faults = faults.In(env[faults.DirKey])
+		}
+	}}
+	if wrong.refusesStrange {
+		front.Dial = refuseStrange
+	}
+	o := kit.Options{Level: 3, Quick: true, Seed: seed, Patience: patience, Dir: t.TempDir(), Previous: kit.InProcess{New: before.New}}
 	d := r.New().Describe()
 	report = kit.NewReport(front, o, d)
 	for _, c := range kit.Selected(o) {
 		if len(only) > 0 && !slices.ContainsFunc(only, func(part string) bool { return strings.Contains(c.String(), part) }) {
+			continue
+		}
+		if c.Level == 3 && !slices.Contains(withoutNetwork, c.Number) {
 			continue
 		}
 		report.Add(kit.RunCase(t.Context(), front, o, c, d))
@@ -33,6 +51,19 @@ func judge(t *testing.T, seed uint64, patience time.Duration, wrong mutation, on
 	}
 	return rules, report
 }
+
+// withoutNetwork are the cases of level 3 that the reference can take part in: it
+// has no links between its replicas that could be cut.
+var withoutNetwork = []int{17, 20, 25, 26}
+
+// refuseStrange is a server that wants to know every field.
+var refuseStrange = []grpc.DialOption{grpc.WithChainUnaryInterceptor(
+	func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if m, ok := req.(proto.Message); ok && len(m.ProtoReflect().GetUnknown()) > 0 {
+			return status.Error(codes.InvalidArgument, "there are fields that nobody knows")
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	})}
 
 // The reference keeps every rule: what the kit finds in a mutant is the mutation.
 func TestReferencePasses(t *testing.T) {
@@ -76,6 +107,21 @@ func TestMutants(t *testing.T) {
 		{"replicas differ", mutation{divergent: true}, "D3", "11 all die"},
 		{"unknown options are valid", mutation{anyOptions: true}, "L1", "01"},
 		{"small proposals only", mutation{smallProposals: true}, "P7", "01"},
+		{"refuse unknown fields", mutation{refusesStrange: true}, "V2", "03 fields"},
+		{"make unknown changes", mutation{strangeChanges: true}, "V2", "03 enum"},
+		{"overloaded too early", mutation{smallWindow: true}, "P6", "06 more proposals"},
+		{"go on after a failed sync", mutation{ignoresFaults: true}, "S2", "16 writes and syncs"},
+		{"a slow sync costs the lead", mutation{electsWhenSlow: true}, "T7", "17 slow disks"},
+		{"no compare and set", mutation{anyConfig: true}, "M1", "20 changes are compared"},
+		{"changes are not made", mutation{makesNoChange: true}, "M2", "20 from one"},
+		{"removed, and does not say so", mutation{removedFollows: true}, "M3", "20 demoted"},
+		{"removed, and stands for election", mutation{removedStands: true}, "M3", "20 demoted"},
+		{"joins, and stands for election", mutation{joinerStands: true}, "M4", "20 from one"},
+		{"learners count", mutation{learnersCount: true}, "LEARNERS", "20 from one"},
+		{"half a joint change", mutation{halfJoint: true}, "JOINT_CONSENSUS", "20 several"},
+		{"every certificate is good", mutation{believesAll: true}, "PEER_TLS", "25 peers"},
+		{"certificates stay", mutation{keepsCertificate: true}, "TLS_RELOAD", "25 certificates"},
+		{"earlier data is forgotten", mutation{forgetsOldData: true}, "V5", "26 an upgrade"},
 	}
 	// They mostly wait, so more of them run at once than there are processors.
 	found, reports := make([][]string, len(mutants)), make([]*kit.Report, len(mutants))
@@ -93,7 +139,7 @@ func TestMutants(t *testing.T) {
 	}
 	running.Wait()
 	for i, m := range mutants {
-		t.Logf("%-28s %-4s caught by %-24s found: %s", m.name, m.rule, m.only, strings.Join(found[i], " "))
+		t.Logf("%-32s %-15s caught by %-24s found: %s", m.name, m.rule, m.only, strings.Join(found[i], " "))
 		if !slices.Contains(found[i], m.rule) {
 			t.Errorf("%s breaks %s, and the kit found %v\n%s", m.name, m.rule, found[i], reports[i].Text())
 		}

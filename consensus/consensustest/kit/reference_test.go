@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
 // mutation is what is wrong with a reference backend; the zero value nothing.
@@ -38,16 +39,41 @@ type mutation struct {
 	divergent          bool // one replica delivers other data
 	anyOptions         bool // unknown options are called valid
 	smallProposals     bool // 64 KiB and no more
+	smallWindow        bool // OVERLOADED long before the window is full
+	refusesStrange     bool // messages with unknown fields are refused
+	ignoresFaults      bool // after a failed sync it goes on
+	electsWhenSlow     bool // a slow sync costs the lead
+	strangeChanges     bool // a change that nobody knows removes the member
+	anyConfig          bool // changes are made whatever configuration they are of
+	makesNoChange      bool // a change is said to be made, and is not
+	removedFollows     bool // who was removed says that it follows
+	removedStands      bool // who was removed has elections held that nobody wins
+	joinerStands       bool // who waits to be added stands for election
+	learnersCount      bool // learners count for the quorum
+	halfJoint          bool // of several changes only the first is made
+	believesAll        bool // every certificate is good
+	keepsCertificate   bool // new certificates are taken, and not used
+	forgetsOldData     bool // data of an earlier version is not read
 }
 
 // reference is an ensemble of replicas in one process: what is durable of each
 // replica, who is up, and a leader whom everybody obeys. It is no consensus, but
 // it keeps every rule unless it is told not to.
 type reference struct {
-	wrong mutation
+	wrong   mutation
+	version string
+	*ensembles
+}
 
+// ensembles is what all versions of the reference share.
+type ensembles struct {
 	mu       sync.Mutex
 	clusters map[string]*cluster
+}
+
+func newReference(wrong mutation) (this, previous *reference) {
+	shared := &ensembles{clusters: map[string]*cluster{}}
+	return &reference{wrong, "2", shared}, &reference{mutation{}, "1", shared}
 }
 
 func (r *reference) New() consensus.Backend { return &replica{r: r} }
@@ -59,6 +85,8 @@ type cluster struct {
 	disks    map[uint64]*disk
 	up       map[uint64]*replica
 	members  []consensus.Member
+	config   uint64 // the index of the members
+	removed  map[uint64]bool
 	term     uint64
 	leader   uint64
 	ready    uint64
@@ -69,6 +97,7 @@ type cluster struct {
 
 // disk is what outlives a replica.
 type disk struct {
+	version  string
 	term     uint64
 	first    uint64 // index of entries[0]
 	entries  []consensus.Entry
@@ -93,12 +122,17 @@ type replica struct {
 	id   uint64
 	spec consensus.GroupSpec
 	load bool
+	peer *peerPort // nil: no TLS
+
+	faults *faults.Injector
+	disk   *slowDisk // nil: no faults are injected
 }
 
 func (b *replica) Describe() consensus.Description {
 	d := consensus.Description{
-		Backend: "reference", Version: "1", ConfigSchema: json.RawMessage(`{"type":"object"}`),
-		Limits: consensus.Limits{MaxGroups: 1, MaxMembers: 3, MaxProposalBytes: 2 << 20, MaxInflightProposals: 512, MaxInflightBytes: 64 << 20},
+		Backend: "reference", Version: b.r.version, ConfigSchema: json.RawMessage(`{"type":"object"}`),
+		Capabilities: []consensus.Capability{consensus.CapLearners, consensus.CapJointConsensus, consensus.CapTLSReload},
+		Limits:       consensus.Limits{MaxGroups: 1, MaxMembers: 6, MaxProposalBytes: 2 << 20, MaxInflightProposals: 512, MaxInflightBytes: 64 << 20},
 	}
 	if b.r.wrong.smallProposals {
 		d.Limits.MaxProposalBytes = 64 << 10
@@ -127,9 +161,28 @@ func (b *replica) Start(_ context.Context, cfg consensus.StartConfig) error {
 	b.r.mu.Lock()
 	defer b.r.mu.Unlock()
 	if b.r.clusters[cfg.ClusterID] == nil {
-		b.r.clusters[cfg.ClusterID] = &cluster{wrong: b.r.wrong, disks: map[uint64]*disk{}, up: map[uint64]*replica{}, changed: make(chan struct{})}
+		b.r.clusters[cfg.ClusterID] = &cluster{wrong: b.r.wrong, disks: map[uint64]*disk{}, up: map[uint64]*replica{}, removed: map[uint64]bool{}, changed: make(chan struct{})}
 	}
 	b.c, b.id = b.r.clusters[cfg.ClusterID], cfg.ReplicaID
+	if b.faults != nil {
+		if err := b.faults.Before(faults.Read); err != nil {
+			return err
+		}
+		b.disk = newSlowDisk(b)
+	}
+	if cfg.Peer.TLS == nil {
+		return nil
+	}
+	var err error
+	b.peer, err = listenTLS(cfg.Peer.Listen, cfg.Peer.TLS, b.r.wrong.believesAll)
+	return err
+}
+
+// ReloadPeerTLS implements consensus.TLSReloader.
+func (b *replica) ReloadPeerTLS(t consensus.PeerTLS) error {
+	if b.peer != nil && !b.r.wrong.keepsCertificate {
+		b.peer.identity.Store(&t)
+	}
 	return nil
 }
 
@@ -143,7 +196,15 @@ func (b *replica) OpenGroup(_ context.Context, spec consensus.GroupSpec) (consen
 		}
 		c.disks[b.id] = &disk{first: 1}
 	}
-	b.spec, c.members = spec, spec.Members
+	d := c.disks[b.id]
+	if b.r.wrong.forgetsOldData && d.version != "" && d.version != b.r.version {
+		*d = disk{first: 1}
+	}
+	d.version = b.r.version
+	b.spec = spec
+	if len(c.members) == 0 {
+		c.members, c.config = spec.Members, 1
+	}
 	c.up[b.id] = b
 	c.settle()
 	if c.wrong.termFalls {
@@ -156,6 +217,10 @@ func (b *replica) Stop(ctx context.Context) error {
 	if b.c == nil {
 		return nil
 	}
+	if b.peer != nil {
+		b.peer.close()
+	}
+	b.disk.close()
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()
 	if b.c.up[b.id] != b {
@@ -181,8 +246,8 @@ func (b *replica) Stop(ctx context.Context) error {
 // settle elects a leader if there is none and brings everybody up to it. The
 // caller holds mu.
 func (c *cluster) settle() {
-	quorum := len(c.up) > len(c.members)/2
-	if c.leader != 0 && !quorum && !c.wrong.neverStepsDown {
+	quorum := c.quorum()
+	if c.leader != 0 && (!quorum || c.connected()[c.leader] == nil || !c.counts(c.leader)) && !c.wrong.neverStepsDown {
 		c.leader = 0
 	}
 	if c.leader == 0 && quorum && len(c.members) > 0 {
@@ -196,7 +261,10 @@ func (c *cluster) settle() {
 }
 
 func (c *cluster) elect() {
-	for id := range c.up {
+	for id := range c.connected() {
+		if !c.counts(id) {
+			continue
+		}
 		best, d := c.disks[c.leader], c.disks[id]
 		if best == nil || d.termAt(d.last()) > best.termAt(best.last()) || d.termAt(d.last()) == best.termAt(best.last()) && d.last() > best.last() {
 			c.leader = id
@@ -226,7 +294,10 @@ func (c *cluster) append(e consensus.Entry) uint64 {
 // replicate makes everybody who is up equal to the leader.
 func (c *cluster) replicate() {
 	l := c.disks[c.leader]
-	for id := range c.up {
+	for id := range c.connected() {
+		if !c.isMember(id) {
+			continue
+		}
 		d := c.disks[id]
 		d.term = c.term
 		if id == c.leader {
@@ -249,6 +320,9 @@ func (b *replica) Leadership() (consensus.Leadership, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := consensus.Leadership{Term: c.disks[b.id].term, Leader: c.leader, Role: consensus.Follower}
+	if b.stranger(&l) {
+		return l, c.changed
+	}
 	if c.up[b.id] == b && (c.leader == b.id || c.wrong.twoLeaders && c.leader != 0) {
 		l = consensus.Leadership{Term: c.term, Leader: b.id, Role: consensus.LeaderReady, ReadyIndex: c.ready}
 	}
@@ -256,6 +330,14 @@ func (b *replica) Leadership() (consensus.Leadership, <-chan struct{}) {
 }
 
 func (b *replica) Propose(term uint64, data []byte, done func(consensus.Result)) {
+	if b.disk != nil {
+		b.disk.propose(term, data, done)
+		return
+	}
+	b.propose(term, data, done)
+}
+
+func (b *replica) propose(term uint64, data []byte, done func(consensus.Result)) {
 	done2 := func(r consensus.Result) { go done(r) }
 	c := b.c
 	c.mu.Lock()
@@ -280,7 +362,7 @@ func (b *replica) Propose(term uint64, data []byte, done func(consensus.Result))
 		done2(consensus.Result{Outcome: consensus.Committed, Index: c.disks[c.leader].last() + 1})
 		return
 	}
-	if len(c.up) <= len(c.members)/2 {
+	if !c.quorum() {
 		done2(consensus.Result{Err: consensus.ErrLeadershipLost})
 		return
 	}
@@ -353,7 +435,7 @@ func (b *replica) ReadIndex(context.Context) (uint64, uint64, error) {
 	if c.wrong.staleReads {
 		return c.disks[b.id].last(), c.term, nil
 	}
-	if c.leader != b.id || len(c.up) <= len(c.members)/2 {
+	if c.leader != b.id || !c.quorum() {
 		return 0, 0, consensus.ErrNotLeader
 	}
 	return c.commit, c.term, nil
@@ -411,7 +493,7 @@ func (b *replica) SnapshotWanted() (uint64, <-chan struct{}) {
 func (b *replica) Members() consensus.Membership {
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()
-	return consensus.Membership{Members: b.c.members, ConfigIndex: 1}
+	return consensus.Membership{Members: slices.Clone(b.c.members), ConfigIndex: b.c.config}
 }
 
 func (b *replica) Status() consensus.Status {
@@ -425,7 +507,11 @@ func (b *replica) Status() consensus.Status {
 		c.mu.Lock()
 	}
 	d := c.disks[b.id]
-	return consensus.Status{Leadership: l, FirstIndex: d.first, LastIndex: d.last(), CommitIndex: min(c.commit, d.last()), SnapshotIndex: d.meta.Index}
+	if c.wrong.removedStands && c.removed[b.id] {
+		c.term, c.leader = c.term+5, 0
+		c.settle()
+	}
+	return consensus.Status{Leadership: l, Peers: c.peersOf(b.id), FirstIndex: d.first, LastIndex: d.last(), CommitIndex: min(c.commit, d.last()), SnapshotIndex: d.meta.Index}
 }
 
 func (b *replica) LoopAge() (time.Duration, time.Duration) { return 0, 0 }

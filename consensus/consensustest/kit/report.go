@@ -53,16 +53,12 @@ func (r *Report) Add(one Result) { r.Results = append(r.Results, one) }
 
 // Passed tells whether every case that was run found nothing, and at least one was.
 func (r *Report) Passed() bool {
-	ran := 0
-	for _, one := range r.Results {
-		if one.Failed() {
-			return false
-		}
-		if one.Skipped == "" {
-			ran++
-		}
-	}
-	return ran > 0
+	return !r.Idle() && !slices.ContainsFunc(r.Results, Result.Failed)
+}
+
+// Idle tells whether no case was run.
+func (r *Report) Idle() bool {
+	return !slices.ContainsFunc(r.Results, func(one Result) bool { return one.Skipped == "" })
 }
 
 // RuleResult is what became of one rule.
