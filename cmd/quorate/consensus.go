@@ -144,6 +144,9 @@ func (n *adminNodes) call(ctx context.Context, method, address, path string, bod
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if why := tlsReason(err); err != nil && why != "" {
+		return &explainedError{fmt.Sprintf("no way to talk to %s: %s", address, why), err}
+	}
 	if err != nil {
 		return &explainedError{fmt.Sprintf("no node answers at %s: %s; is it running, and is --admin right?", address, reason(err)), err}
 	}

@@ -128,6 +128,9 @@ func (c *connection) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	if why := tlsReason(err); why != "" {
+		return &explainedError{fmt.Sprintf("no way to talk to %s: %s", strings.Join(c.bootstrap, ", "), why), err}
+	}
 	return &explainedError{fmt.Sprintf("no broker answers at %s: %s; is it running, and is --bootstrap right?", strings.Join(c.bootstrap, ", "), reason(err)), err}
 }
 

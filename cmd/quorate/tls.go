@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -82,14 +84,11 @@ func tlsReason(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "it does not speak TLS: leave the --tls flags out"
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		if alert == certificateRequired {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // crypto/tls, for an alert
+		if strings.Contains(op.Err.Error(), "certificate required") {
 			return "it wants a certificate: show one with --tls-cert and --tls-key"
 		}
-		return "it refused the handshake: " + alert.Error()
+		return "it refused the handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: ")
 	}
 	return ""
 }
-
-// certificateRequired is the alert of RFC 8446, section 6.2.
-const certificateRequired tls.AlertError = 116

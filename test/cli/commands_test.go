@@ -25,19 +25,49 @@ import (
 
 // commands are what scripts know besides testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"exits":      exits,
-	"sentence":   sentence,
-	"eventually": eventually,
-	"ports":      ports,
-	"occupy":     occupy,
-	"ready":      ready,
-	"alone":      alone,
-	"sum":        sum,
-	"paste":      paste,
+	"certificates": certificates,
+	"expand":       expand,
+	"waitfor":      waitFor,
+	"exits":        exits,
+	"sentence":     sentence,
+	"eventually":   eventually,
+	"ports":        ports,
+	"occupy":       occupy,
+	"ready":        ready,
+	"alone":        alone,
+	"sum":          sum,
+	"paste":        paste,
 }
 
 // patience bounds every wait for a condition.
 const patience = 30 * time.Second
+
+// certificates DIR NAME... makes an authority in a folder, and certificates that it
+// signed.
+func certificates(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := lab.NewCertificates(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, name := range args[1:] {
+		ts.Check(c.Issue(name))
+	}
+}
+
+// expand FILE replaces $VARIABLE in a file by its value.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		content := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(content), 0o600))
+	}
+}
+
+// waitfor FILE PATTERN waits until a file that is being written matches.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[1])
+	await(ts, "a match for "+args[1], func(context.Context) (bool, string) {
+		content := ts.ReadFile(args[0])
+		return want.MatchString(content), content
+	})
+}
 
 // exits CODE PROGRAM ARG... runs a program that must end with this code.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
