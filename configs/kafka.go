@@ -38,7 +38,7 @@ type Kafka struct {
 	ProduceCheckRecords bool `koanf:"produce.check.records" kind:"bool" doc:"Every record that a producer sends is read before it is stored, compressed ones too; off, a broken producer can store what consumers cannot read."`
 
 	SocketRequestMaxBytes int   `koanf:"socket.request.max.bytes"  kind:"int" min:"1048576" max:"1073741824" doc:"The largest produce request; all others are limited to 1 MiB."`
-	QueuedMaxRequestBytes int64 `koanf:"queued.max.request.bytes"  kind:"int" min:"16777216" doc:"Memory for all requests in work; when it is used up, sockets are not read."`
+	QueuedMaxRequestBytes int64 `koanf:"queued.max.request.bytes"  kind:"int" min:"16777216" doc:"Memory for all requests in work and for answers to fetches; when it is used up, sockets are not read."`
 	MaxConnections        int   `koanf:"max.connections"           kind:"int" min:"0" doc:"Open client connections; 0: no limit."`
 	MaxConnectionsPerIP   int   `koanf:"max.connections.per.ip"    kind:"int" min:"0" doc:"Open client connections of one address; 0: no limit."`
 	ConnectionsMaxIdleMs  int64 `koanf:"connections.max.idle.ms"   kind:"int" min:"1000" doc:"A client connection without requests for so long is closed."`

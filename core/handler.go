@@ -24,6 +24,8 @@ func (h handler) Begin(ctx context.Context, s *server.Session, r *server.Request
 		Version:     r.Header.Version,
 		ClientID:    s.ClientID,
 		Body:        r.Body,
+		Produce:     r.Produce,
+		Fetch:       r.Fetch,
 		Unsupported: r.Unsupported,
 	})
 	return server.Answer(answer)

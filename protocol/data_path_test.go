@@ -84,10 +84,11 @@ func fromKmsg(k *kmsg.ProduceRequest) produced {
 }
 
 func streamed(version int16, body []byte, wrap func(io.Reader) io.Reader) (*ProduceRequest, error) {
-	var memory []byte
-	return StreamProduce(version, bufio.NewReaderSize(wrap(bytes.NewReader(body)), 64), len(body), func(n int) ([]byte, error) {
-		memory = append(memory[:0], make([]byte, n)...)
-		return memory, nil
+	in := bufio.NewReaderSize(wrap(bytes.NewReader(body)), 64)
+	return StreamProduce(version, in, len(body), func(n int) ([]byte, error) {
+		memory := make([]byte, n)
+		_, err := io.ReadFull(in, memory)
+		return memory, err
 	})
 }
 
@@ -188,7 +189,11 @@ func TestProduceThatDoesNotArrive(t *testing.T) {
 	body := someProduce(rand.New(rand.NewPCG(9, 9)), 9).AppendTo(nil)
 	for cut := range len(body) {
 		in := bufio.NewReader(io.MultiReader(bytes.NewReader(body[:cut]), iotest.ErrReader(io.ErrClosedPipe)))
-		r, err := StreamProduce(9, in, len(body), func(n int) ([]byte, error) { return make([]byte, n), nil })
+		r, err := StreamProduce(9, in, len(body), func(n int) ([]byte, error) {
+			memory := make([]byte, n)
+			_, err := io.ReadFull(in, memory)
+			return memory, err
+		})
 		if _, err := readProduce(r, err, never); !errors.Is(err, io.ErrClosedPipe) || errors.Is(err, ErrMalformed) {
 			t.Fatalf("after %d of %d bytes: %v", cut, len(body), err)
 		}

@@ -23,6 +23,9 @@ type FetchRequest struct {
 	memory, limit int // bytes of the lists so far, and that they may have
 }
 
+// Memory is what the request takes, in bytes.
+func (r *FetchRequest) Memory() int { return int(unsafe.Sizeof(*r)) + r.memory }
+
 // FetchTopic is one topic of a FetchRequest: by name up to v12, then by id.
 type FetchTopic struct {
 	Name       string

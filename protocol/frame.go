@@ -23,29 +23,49 @@ const requestPrefix = 4
 // ReadRequestFrame, which returns it unchanged.
 type Admit func(key, version int16, size int) error
 
+// ReadRequestHead reads what tells a request: its size, without the length itself but
+// with the key and version that it begins with, and those two. The error is io.EOF,
+// bare, if the stream ended between two frames.
+func ReadRequestHead(r io.Reader) (key, version int16, size int, err error) {
+	var head [4 + requestPrefix]byte
+	if _, err := io.ReadFull(r, head[:4]); err != nil {
+		return 0, 0, 0, err
+	}
+	announced := int32(binary.BigEndian.Uint32(head[:4])) // negative is refused below
+	if announced < requestPrefix {
+		return 0, 0, 0, fmt.Errorf("%w: a request of %d bytes", ErrMalformed, announced)
+	}
+	if _, err := io.ReadFull(r, head[4:]); err != nil {
+		return 0, 0, 0, midFrame(err)
+	}
+	key = int16(binary.BigEndian.Uint16(head[4:6]))
+	version = int16(binary.BigEndian.Uint16(head[6:8]))
+	return key, version, int(announced), nil
+}
+
 // ReadRequestFrame reads one request without its length: the header and the body.
 //
 // It asks admit once it has the first four bytes, before it allocates anything for
 // the rest, and allocates in step with what arrives. The error is io.EOF, bare, if
 // the stream ended between two frames.
 func ReadRequestFrame(r io.Reader, admit Admit) ([]byte, error) {
-	var head [4 + requestPrefix]byte
-	if _, err := io.ReadFull(r, head[:4]); err != nil {
+	key, version, size, err := ReadRequestHead(r)
+	if err != nil {
 		return nil, err
 	}
-	size := int32(binary.BigEndian.Uint32(head[:4])) // negative is refused below
-	if size < requestPrefix {
-		return nil, fmt.Errorf("%w: a request of %d bytes", ErrMalformed, size)
-	}
-	if _, err := io.ReadFull(r, head[4:]); err != nil {
-		return nil, midFrame(err)
-	}
-	key := int16(binary.BigEndian.Uint16(head[4:6]))
-	version := int16(binary.BigEndian.Uint16(head[6:8]))
-	if err := admit(key, version, int(size)); err != nil {
+	if err := admit(key, version, size); err != nil {
 		return nil, err
 	}
-	return readRest(r, head[4:], int(size))
+	return ReadRequestRest(r, key, version, size)
+}
+
+// ReadRequestRest reads the rest of a request and returns the frame as
+// ReadRequestFrame does.
+func ReadRequestRest(r io.Reader, key, version int16, size int) ([]byte, error) {
+	var begun [requestPrefix]byte
+	binary.BigEndian.PutUint16(begun[:], uint16(key))
+	binary.BigEndian.PutUint16(begun[2:], uint16(version))
+	return readRest(r, begun[:], size)
 }
 
 // ReadResponseFrame reads one response without its length: the header and the body.

@@ -17,7 +17,7 @@ type ProduceRequest struct {
 	TimeoutMillis int32
 
 	body       body
-	alloc      func(size int) ([]byte, error)
+	read       func(n int) ([]byte, error)
 	part       ProducePartition
 	topics     int // still to come, the current one not counted
 	partitions int // still to come in the current topic
@@ -44,11 +44,11 @@ func DecodeProduce(version int16, src []byte) (*ProduceRequest, error) {
 	return r, r.begin()
 }
 
-// StreamProduce begins to read a request of which size bytes are still to come. alloc
-// returns memory for a partition's records, which Records fills and the request uses
-// until its next method is called; an error of alloc ends the request.
-func StreamProduce(version int16, in *bufio.Reader, size int, alloc func(size int) ([]byte, error)) (*ProduceRequest, error) {
-	r := &ProduceRequest{Version: version, body: body{in: in, left: size}, alloc: alloc}
+// StreamProduce begins to read a request of which size bytes are still to come from
+// in. read takes records from there that are more than in has buffered, n bytes, into
+// memory that is the request's until its next method is called; its error ends the request.
+func StreamProduce(version int16, in *bufio.Reader, size int, read func(n int) ([]byte, error)) (*ProduceRequest, error) {
+	r := &ProduceRequest{Version: version, body: body{in: in, left: size}, read: read}
 	return r, r.begin()
 }
 
@@ -147,14 +147,13 @@ func (r *ProduceRequest) Records() ([]byte, error) {
 		b := r.body.take(n)
 		return b, r.Err()
 	}
-	p, err := r.alloc(n)
+	p, err := r.read(n)
 	if err != nil {
-		r.body.fail(err)
-		return nil, err
+		r.body.fail(midFrame(err))
+		return nil, r.Err()
 	}
 	r.body.left -= n
-	r.body.fill(p[:n])
-	return p[:n:n], r.Err()
+	return p, nil
 }
 
 // Finish passes over what was not read, and tells if the request was whole.

@@ -1,16 +1,18 @@
 package protocol
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// KeyProduce and KeyAPIVersions are the keys of the two requests that the framing
-// itself treats in a way of their own.
+// KeyProduce, KeyFetch and KeyAPIVersions are the keys of the requests that the
+// framing itself treats in a way of their own.
 const (
 	KeyProduce     int16 = 0
+	KeyFetch       int16 = 1
 	KeyAPIVersions int16 = 18
 )
 
@@ -69,6 +71,23 @@ func ParseHeader(frame []byte) (RequestHeader, []byte, error) {
 	return h, c.src, nil
 }
 
+// StreamHeader reads the header of a Produce or Fetch request of size bytes, after
+// ReadRequestHead. It returns how many bytes of body follow.
+func StreamHeader(in *bufio.Reader, key, version int16, size int) (h RequestHeader, left int, err error) {
+	b := body{in: in, left: size - requestPrefix}
+	h = RequestHeader{Key: key, Version: version, CorrelationID: b.int32()}
+	if id, ok := b.nullableString(false); ok { // int16 in flexible headers, too (KIP-482)
+		h.ClientID = &id
+	}
+	if key == KeyProduce && version >= flexibleProduce || key == KeyFetch && version >= flexibleFetch {
+		b.tags(nil)
+	}
+	if b.err != nil {
+		return h, 0, fmt.Errorf("header of %s v%d: %w", kmsg.NameForKey(key), version, b.err)
+	}
+	return h, b.left, nil
+}
+
 // flexibleRequest says whether a request has tagged fields at a version.
 func flexibleRequest(key, version int16) (flexible, known bool) {
 	req := kmsg.RequestForKey(key)
@@ -87,19 +106,27 @@ func flexibleRequest(key, version int16) (flexible, known bool) {
 // takes a count of one-byte elements for granted and allocates structs of up to a few
 // hundred bytes for each, and it believes any number of tags.
 func ParseRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
-	req := kmsg.RequestForKey(h.Key)
+	req, _, err := ParseRequestSize(h, body)
+	return req, err
+}
+
+// ParseRequestSize is ParseRequest; it also returns the memory that the request takes
+// beside its body, in bytes.
+func ParseRequestSize(h RequestHeader, body []byte) (req kmsg.Request, memory int, err error) {
+	req = kmsg.RequestForKey(h.Key)
 	if req == nil || h.Version < 0 || h.Version > req.MaxVersion() {
-		return nil, fmt.Errorf("%w: no request key %d version %d", ErrMalformed, h.Key, h.Version)
+		return nil, 0, fmt.Errorf("%w: no request key %d version %d", ErrMalformed, h.Key, h.Version)
 	}
 	req.SetVersion(h.Version)
 	limit := int(RequestWeight(h.Key, len(body))) - len(body)
-	if _, err := measure(shapeOf(req), body, req.IsFlexible(), limit); err != nil {
-		return nil, fmt.Errorf("%w: %s v%d: %w", ErrMalformed, kmsg.NameForKey(h.Key), h.Version, err)
+	memory, err = measure(shapeOf(req), body, req.IsFlexible(), limit)
+	if err == nil {
+		err = decode(req, body)
 	}
-	if err := decode(req, body); err != nil {
-		return nil, fmt.Errorf("%w: %s v%d: %w", ErrMalformed, kmsg.NameForKey(h.Key), h.Version, err)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %s v%d: %w", ErrMalformed, kmsg.NameForKey(h.Key), h.Version, err)
 	}
-	return req, nil
+	return req, memory, nil
 }
 
 // decode calls kmsg's decoder. kmsg has no known way to panic; if it has an unknown

@@ -7,6 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Response is what answers a request: one of kmsg's types, or a FetchResponse.
+type Response interface {
+	Key() int16
+	SetVersion(version int16)
+	IsFlexible() bool
+}
+
 // AppendResponse appends a whole response, its length first, at the version that is
 // set in resp, which is the request's, except in an answer to an ApiVersions request
 // of an unknown version. The header of ApiVersions never has tagged fields, so that a

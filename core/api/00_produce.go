@@ -16,11 +16,13 @@ import (
 
 // production is one produce request between its append and its answer.
 type production struct {
-	api   *API
-	req   *kmsg.ProduceRequest
-	resp  *kmsg.ProduceResponse
-	waits []produceWait
-	hints leaderHints
+	api     *API
+	acks    int16
+	timeout time.Duration
+	refused error // why no partition of the request may be appended to
+	resp    *kmsg.ProduceResponse
+	waits   []produceWait
+	hints   leaderHints
 }
 
 // produceWait is a partition that was appended to and is not acknowledged yet.
@@ -32,9 +34,9 @@ type produceWait struct {
 
 // beginProduce answers Produce (key 0), v3 to v12.
 //
-// The append happens here, in request order; the answer waits for
-// acknowledgements, so that a produce that is waiting for its followers does not
-// stop the next one from being appended.
+// The append happens here, in request order and while the request is still arriving;
+// the answer waits for acknowledgements, so that a produce that is waiting for its
+// followers does not stop the next one from being appended.
 //
 //	acks  0    no answer; an error closes the connection, as the client's only sign
 //	acks  1    on this broker's disk
@@ -42,20 +44,20 @@ type produceWait struct {
 //	v8    which records were wrong (KIP-467)
 //	v10   who leads, with NOT_LEADER_OR_FOLLOWER (KIP-951)
 func beginProduce(_ context.Context, a *API, s *Session, r *Request) Answer {
-	req, ok := r.Body.(*kmsg.ProduceRequest)
-	if !ok {
-		return func(context.Context) (kmsg.Response, error) {
+	req := r.Produce
+	if req == nil {
+		return func(context.Context) (protocol.Response, error) {
 			return nil, fmt.Errorf("request of key %d decoded as %T", r.Key, r.Body)
 		}
 	}
-	pr := &production{api: a, req: req, resp: kmsg.NewPtrProduceResponse()}
-	pr.resp.Version = r.Version
-	img := a.images.Current()
-	pr.hints = leaderHints{img: img, listener: s.Listener}
-	refused := produceRefused(req, r.Version)
-	for ti := range req.Topics {
-		pr.appendTopic(img, ti, refused)
+	pr := &production{api: a, acks: req.Acks, timeout: a.cfg.RequestTimeout, resp: kmsg.NewPtrProduceResponse()}
+	if req.TimeoutMillis > 0 {
+		pr.timeout = time.Duration(req.TimeoutMillis) * time.Millisecond
 	}
+	pr.resp.Version = r.Version
+	pr.refused = produceRefused(req)
+	pr.hints = leaderHints{img: a.images.Current(), listener: s.Listener}
+	pr.append(req)
 	if req.Acks == 0 {
 		return pr.unacknowledged
 	}
@@ -63,10 +65,10 @@ func beginProduce(_ context.Context, a *API, s *Session, r *Request) Answer {
 }
 
 // produceRefused returns why no partition of the request may be appended to.
-func produceRefused(req *kmsg.ProduceRequest, version int16) error {
+func produceRefused(req *protocol.ProduceRequest) error {
 	switch {
-	case version < 3:
-		return protocol.Errorf(protocol.UnsupportedVersion, "produce v%d is not served; use v3 or later", version)
+	case req.Version < 3:
+		return protocol.Errorf(protocol.UnsupportedVersion, "produce v%d is not served; use v3 or later", req.Version)
 	case req.Acks < -1 || req.Acks > 1:
 		return protocol.Errorf(protocol.InvalidRequiredAcks, "acks is %d; use -1 (all), 0 or 1", req.Acks)
 	case req.TransactionID != nil:
@@ -75,27 +77,37 @@ func produceRefused(req *kmsg.ProduceRequest, version int16) error {
 	return nil
 }
 
-func (pr *production) appendTopic(img *metadata.Image, ti int, refused error) {
-	in := &pr.req.Topics[ti]
-	out := kmsg.NewProduceResponseTopic()
-	out.Topic = in.Topic
-	topic, known := img.Topic(in.Topic)
-	for pi := range in.Partitions {
+// append appends what the request has for every partition, one after the other. Of a
+// request that ends early the server closes the connection; what came is appended.
+func (pr *production) append(req *protocol.ProduceRequest) {
+	var topic *metadata.Topic
+	var known bool
+	for {
+		in, err := req.Next()
+		if err != nil {
+			return // the end, or the server finds out the same
+		}
+		if in.NewTopic {
+			topic, known = pr.hints.img.Topic(in.Topic)
+			out := kmsg.NewProduceResponseTopic()
+			out.Topic = in.Topic
+			pr.resp.Topics = append(pr.resp.Topics, out)
+		}
+		out := &pr.resp.Topics[len(pr.resp.Topics)-1]
 		part := kmsg.NewProduceResponseTopicPartition()
-		part.Partition = in.Partitions[pi].Partition
-		err := refused
+		part.Partition = in.Partition
+		err = pr.refused
 		if err == nil {
 			err = produceTopicRefused(in.Topic, known)
 		}
 		if err == nil {
-			err = pr.appendPartition(topic, &in.Partitions[pi], &part, ti, pi)
+			err = pr.appendPartition(req, topic, in, &part)
 		}
 		if err != nil {
 			pr.fail(&part, in.Topic, err)
 		}
 		out.Partitions = append(out.Partitions, part)
 	}
-	pr.resp.Topics = append(pr.resp.Topics, out)
 }
 
 // produceTopicRefused returns why clients may not produce to a topic. A record in
@@ -110,19 +122,29 @@ func produceTopicRefused(topic string, known bool) error {
 	return nil
 }
 
-func (pr *production) appendPartition(topic *metadata.Topic, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition, ti, pi int) error {
+// appendPartition reads the records of a partition and appends them. Those that are
+// too large are not even read.
+func (pr *production) appendPartition(req *protocol.ProduceRequest, topic *metadata.Topic, in *protocol.ProducePartition, out *kmsg.ProduceResponseTopicPartition) error {
 	p, err := pr.api.replicas.Partition(topic.ID, in.Partition)
 	if err != nil {
 		return pr.api.notHere(topic, in.Partition, err)
 	}
-	appended, err := p.Append(in.Records, pr.req.Acks, replica.AppendOptions{})
+	if err := p.CheckSize(in.Size); err != nil {
+		return err
+	}
+	records, err := req.Records()
+	if err != nil {
+		return err
+	}
+	appended, err := p.Append(records, pr.acks, replica.AppendOptions{})
 	if err != nil {
 		return err
 	}
 	out.BaseOffset = appended.First
 	out.LogStartOffset = appended.LogStart
 	out.LogAppendTime = -1
-	pr.waits = append(pr.waits, produceWait{ti, pi, p, appended})
+	t := len(pr.resp.Topics) - 1
+	pr.waits = append(pr.waits, produceWait{t, len(pr.resp.Topics[t].Partitions), p, appended})
 	return nil
 }
 
@@ -147,11 +169,11 @@ func (pr *production) fail(out *kmsg.ProduceResponseTopicPartition, topic string
 }
 
 // answer waits for the acknowledgements of every partition.
-func (pr *production) answer(ctx context.Context) (kmsg.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, pr.timeout())
+func (pr *production) answer(ctx context.Context) (protocol.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, pr.timeout)
 	defer cancel()
 	for _, w := range pr.waits {
-		if err := w.p.AwaitAcks(ctx, w.appended, pr.req.Acks); err != nil {
+		if err := w.p.AwaitAcks(ctx, w.appended, pr.acks); err != nil {
 			// The image may have moved on while this was waiting.
 			pr.hints.img = pr.api.images.Current()
 			t := &pr.resp.Topics[w.topic]
@@ -166,7 +188,7 @@ func (pr *production) answer(ctx context.Context) (kmsg.Response, error) {
 
 // unacknowledged sends nothing. An error is worth a closed connection: it is all
 // that an acks=0 producer can notice.
-func (pr *production) unacknowledged(context.Context) (kmsg.Response, error) {
+func (pr *production) unacknowledged(context.Context) (protocol.Response, error) {
 	for _, t := range pr.resp.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
@@ -175,11 +197,4 @@ func (pr *production) unacknowledged(context.Context) (kmsg.Response, error) {
 		}
 	}
 	return nil, nil
-}
-
-func (pr *production) timeout() time.Duration {
-	if pr.req.TimeoutMillis <= 0 {
-		return pr.api.cfg.RequestTimeout
-	}
-	return time.Duration(pr.req.TimeoutMillis) * time.Millisecond
 }

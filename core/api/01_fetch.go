@@ -2,9 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/replica"
@@ -17,7 +16,7 @@ const consumer = -1
 // maxFetchWait bounds a long poll, whatever the client asks for.
 const maxFetchWait = 5 * time.Minute
 
-// fetch answers Fetch (key 1), v4 to v17.
+// beginFetch answers Fetch (key 1), v4 to v17.
 //
 // It waits until min_bytes are there over all partitions, or max_wait has
 // passed, or a partition has an error. The first batch comes whole even above
@@ -31,31 +30,40 @@ const maxFetchWait = 5 * time.Minute
 //	v12  DivergingEpoch for replicas (KIP-595)
 //	v13  topic ids (KIP-516)
 //	v16  the endpoints of leaders (KIP-951)
-func (a *API) fetch(ctx context.Context, s *Session, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
-	resp := kmsg.NewPtrFetchResponse()
-	if err := fetchRefused(s, req); err != nil {
-		return refusedFetch(req, resp, err), nil
+func beginFetch(_ context.Context, a *API, s *Session, r *Request) Answer {
+	kind, listener := s.Kind, s.Listener
+	return func(ctx context.Context) (protocol.Response, error) {
+		if r.Fetch == nil {
+			return nil, fmt.Errorf("request of key %d decoded as %T", r.Key, r.Body)
+		}
+		return a.fetch(ctx, kind, listener, r.Fetch), nil
+	}
+}
+
+func (a *API) fetch(ctx context.Context, kind Kind, listener string, req *protocol.FetchRequest) *protocol.FetchResponse {
+	if err := fetchRefused(kind, req); err != nil {
+		return refusedFetch(req, err)
 	}
 	img := a.images.Current()
-	f := fetching{api: a, img: img, req: req, resp: resp, hints: leaderHints{img: img, listener: s.Listener}}
-	f.plan(s.Kind == Cluster)
+	f := fetching{api: a, img: img, req: req, resp: &protocol.FetchResponse{}, hints: leaderHints{img: img, listener: listener}}
+	f.plan(kind == Cluster)
 	f.answer(a.replicas.Fetch(ctx, replica.FetchPlan{
 		Parts:    f.parts,
 		MinBytes: f.minBytes(),
 		MaxBytes: min(int(req.MaxBytes), a.cfg.MaxFetchBytes),
 		MaxWait:  min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, maxFetchWait),
-		Replica:  s.Kind == Cluster,
+		Replica:  kind == Cluster,
 	}))
-	return resp, nil
+	return f.resp
 }
 
 // fetchRefused returns why the whole request is refused.
-func fetchRefused(s *Session, req *kmsg.FetchRequest) error {
-	id, isReplica := replicaOf(req)
-	if isReplica && s.Kind != Cluster {
-		return protocol.Errorf(protocol.ClusterAuthorizationFailed, "replica %d may fetch on the cluster listener only", id)
+func fetchRefused(kind Kind, req *protocol.FetchRequest) error {
+	isReplica := req.ReplicaID != consumer
+	if isReplica && kind != Cluster {
+		return protocol.Errorf(protocol.ClusterAuthorizationFailed, "replica %d may fetch on the cluster listener only", req.ReplicaID)
 	}
-	if !isReplica && s.Kind == Cluster {
+	if !isReplica && kind == Cluster {
 		return protocol.Errorf(protocol.ClusterAuthorizationFailed, "consumers fetch on a client listener")
 	}
 	if req.SessionID != 0 {
@@ -64,47 +72,30 @@ func fetchRefused(s *Session, req *kmsg.FetchRequest) error {
 	return nil
 }
 
-func replicaOf(req *kmsg.FetchRequest) (id int32, isReplica bool) {
-	id = req.ReplicaID
-	if req.Version >= 15 {
-		id = req.ReplicaState.ID
-	}
-	return id, id != consumer
-}
-
 // refusedFetch puts an error where the version has a place for it: before v7
 // only partitions have one.
-func refusedFetch(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, err error) *kmsg.FetchResponse {
+func refusedFetch(req *protocol.FetchRequest, err error) *protocol.FetchResponse {
 	code := int16(protocol.CodeOf(err))
-	resp.ErrorCode = code
+	resp := &protocol.FetchResponse{ErrorCode: code}
 	if req.Version >= 7 {
 		return resp
 	}
 	for _, t := range req.Topics {
-		out := kmsg.NewFetchResponseTopic()
-		out.Topic = t.Topic
+		out := protocol.FetchedTopic{Name: t.Name}
 		for _, p := range t.Partitions {
-			out.Partitions = append(out.Partitions, fetchError(p.Partition, code))
+			out.Partitions = append(out.Partitions, protocol.NewFetchedPartition(p.Partition, code))
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
 }
 
-func fetchError(partition int32, code int16) kmsg.FetchResponseTopicPartition {
-	out := kmsg.NewFetchResponseTopicPartition()
-	out.Partition, out.ErrorCode = partition, code
-	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
-	out.RecordBatches = []byte{}
-	return out
-}
-
 // fetching is one fetch request on its way through the partitions.
 type fetching struct {
 	api    *API
 	img    *metadata.Image
-	req    *kmsg.FetchRequest
-	resp   *kmsg.FetchResponse
+	req    *protocol.FetchRequest
+	resp   *protocol.FetchResponse
 	hints  leaderHints
 	parts  []replica.FetchPart
 	places []place // of parts, in resp
@@ -116,56 +107,49 @@ type place struct{ topic, partition int }
 // plan resolves every topic and partition that is asked for. Those that are not
 // here have their error written already.
 func (f *fetching) plan(isReplica bool) {
+	f.resp.Topics = make([]protocol.FetchedTopic, len(f.req.Topics))
 	for ti := range f.req.Topics {
-		in := &f.req.Topics[ti]
-		out := kmsg.NewFetchResponseTopic()
-		out.Topic, out.TopicID = in.Topic, in.TopicID
+		in, out := &f.req.Topics[ti], &f.resp.Topics[ti]
+		out.Name, out.ID = in.Name, in.ID
+		out.Partitions = make([]protocol.FetchedPartition, len(in.Partitions))
 		topic, err := f.topic(in)
+		code := int16(protocol.CodeOf(err))
+		f.failed = f.failed || err != nil
 		for pi := range in.Partitions {
 			p := &in.Partitions[pi]
+			out.Partitions[pi] = protocol.NewFetchedPartition(p.Partition, code)
 			if err != nil {
-				out.Partitions = append(out.Partitions, fetchError(p.Partition, int16(protocol.CodeOf(err))))
-				f.failed = true
 				continue
 			}
-			out.Partitions = append(out.Partitions, fetchError(p.Partition, 0))
 			f.parts = append(f.parts, replica.FetchPart{TopicID: topic.ID, Partition: p.Partition, ReadRequest: f.read(p, isReplica)})
 			f.places = append(f.places, place{ti, pi})
 		}
-		f.resp.Topics = append(f.resp.Topics, out)
 	}
 }
 
-func (f *fetching) topic(in *kmsg.FetchRequestTopic) (*metadata.Topic, error) {
+func (f *fetching) topic(in *protocol.FetchTopic) (*metadata.Topic, error) {
 	if f.req.Version >= 13 {
-		if t, ok := f.img.TopicByID(in.TopicID); ok {
+		if t, ok := f.img.TopicByID(in.ID); ok {
 			return t, nil
 		}
 		return nil, protocol.Errorf(protocol.UnknownTopicID, "no topic with this id")
 	}
-	if t, ok := f.img.Topic(in.Topic); ok {
+	if t, ok := f.img.Topic(in.Name); ok {
 		return t, nil
 	}
-	return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "no topic %q", in.Topic)
+	return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "no topic %q", in.Name)
 }
 
-func (f *fetching) read(p *kmsg.FetchRequestTopicPartition, isReplica bool) replica.ReadRequest {
+func (f *fetching) read(p *protocol.FetchPartition, isReplica bool) replica.ReadRequest {
 	r := replica.ReadRequest{
-		Offset:             p.FetchOffset,
-		MaxBytes:           int(max(p.PartitionMaxBytes, 0)),
-		CurrentLeaderEpoch: -1,
-		LastFetchedEpoch:   -1,
-		Isolation:          replica.Isolation(f.req.IsolationLevel),
-	}
-	if f.req.Version >= 9 {
-		r.CurrentLeaderEpoch = p.CurrentLeaderEpoch
-	}
-	if f.req.Version >= 12 {
-		r.LastFetchedEpoch = p.LastFetchedEpoch
+		Offset:             p.Offset,
+		MaxBytes:           int(max(p.MaxBytes, 0)),
+		CurrentLeaderEpoch: p.CurrentLeaderEpoch,
+		LastFetchedEpoch:   p.LastFetchedEpoch,
+		Isolation:          replica.Isolation(f.req.Isolation),
 	}
 	if isReplica {
-		id, _ := replicaOf(f.req)
-		r.Replica = &replica.Follower{ID: id, Epoch: f.req.ReplicaState.Epoch}
+		r.Replica = &replica.Follower{ID: f.req.ReplicaID, Epoch: f.req.ReplicaEpoch}
 	}
 	return r
 }
@@ -179,36 +163,36 @@ func (f *fetching) minBytes() int {
 }
 
 func (f *fetching) answer(results []replica.FetchResult) {
-	for i, r := range results {
+	for i := range results {
 		at := f.places[i]
 		t := &f.resp.Topics[at.topic]
-		f.fill(t, &t.Partitions[at.partition], r)
+		f.fill(t, &t.Partitions[at.partition], &results[i])
 	}
 	for _, b := range f.hints.endpoints() {
-		f.resp.Brokers = append(f.resp.Brokers, kmsg.FetchResponseBroker{NodeID: b.id, Host: b.host, Port: b.port, Rack: b.rack})
+		f.resp.Brokers = append(f.resp.Brokers, protocol.FetchBroker{ID: b.id, Host: b.host, Port: b.port, Rack: b.rack})
 	}
 }
 
-func (f *fetching) fill(t *kmsg.FetchResponseTopic, out *kmsg.FetchResponseTopicPartition, r replica.FetchResult) {
+func (f *fetching) fill(t *protocol.FetchedTopic, out *protocol.FetchedPartition, r *replica.FetchResult) {
 	if r.Err != nil {
 		f.fail(t, out, r.Err)
 		if out.ErrorCode == int16(protocol.OffsetOutOfRange) {
-			out.LogStartOffset = r.LogStart // where a follower that was away for long starts over
+			out.LogStart = r.LogStart // where a follower that was away for long starts over
 		}
 		return
 	}
-	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = r.HighWatermark, r.LastStable, r.LogStart
+	out.HighWatermark, out.LastStable, out.LogStart = r.HighWatermark, r.LastStable, r.LogStart
 	if d := r.Diverging; d != nil {
-		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = d.Epoch, d.EndOffset
+		out.DivergingEpoch, out.DivergingEnd = d.Epoch, d.EndOffset
 	}
 	if r.Records != nil {
-		out.RecordBatches = r.Records
+		out.Records = protocol.Bytes(r.Records)
 	}
 }
 
-func (f *fetching) fail(t *kmsg.FetchResponseTopic, out *kmsg.FetchResponseTopicPartition, err error) {
-	topic := t.Topic
-	if known, ok := f.img.TopicByID(t.TopicID); ok {
+func (f *fetching) fail(t *protocol.FetchedTopic, out *protocol.FetchedPartition, err error) {
+	topic := t.Name
+	if known, ok := f.img.TopicByID(t.ID); ok {
 		topic = known.Name
 	}
 	code := protocol.CodeOf(err)
@@ -222,6 +206,6 @@ func (f *fetching) fail(t *kmsg.FetchResponseTopic, out *kmsg.FetchResponseTopic
 	}
 	out.ErrorCode = int16(code)
 	if code == protocol.NotLeaderOrFollower || code == protocol.FencedLeaderEpoch {
-		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = f.hints.leader(topic, out.Partition)
+		out.Leader, out.LeaderEpoch = f.hints.leader(topic, out.Partition)
 	}
 }

@@ -27,5 +27,5 @@ func beginAPIVersions(_ context.Context, a *API, s *Session, r *Request) Answer 
 		k.ApiKey, k.MinVersion, k.MaxVersion = e.key.Int16(), e.minVersion, e.maxVersion
 		resp.ApiKeys = append(resp.ApiKeys, k)
 	}
-	return func(context.Context) (kmsg.Response, error) { return resp, nil }
+	return func(context.Context) (protocol.Response, error) { return resp, nil }
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/quorate/quorate/core/group"
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/replica"
+	"github.com/quorate/quorate/protocol"
 )
 
 // Config is what the APIs need to know of their broker.
@@ -118,7 +119,10 @@ type Session struct {
 type Request struct {
 	Key, Version int16
 	ClientID     string
-	Body         kmsg.Request
+	Body         kmsg.Request // nil if one of the next two is set
+	// Produce is read in Begin, partition by partition, and not after it.
+	Produce *protocol.ProduceRequest
+	Fetch   *protocol.FetchRequest
 	// Unsupported marks an ApiVersions request of a version that is not known here
 	// (KIP-511); Body is then of version 0.
 	Unsupported bool
@@ -126,7 +130,7 @@ type Request struct {
 
 // Answer waits for a request's response. A nil response means that none is
 // sent; an error that the connection cannot go on.
-type Answer func(ctx context.Context) (kmsg.Response, error)
+type Answer func(ctx context.Context) (protocol.Response, error)
 
 // Versions returns the versions of an API that a kind of listener serves.
 func (a *API) Versions(kind Kind, key int16) (minVersion, maxVersion int16, ok bool) {
@@ -143,7 +147,7 @@ func (a *API) Begin(ctx context.Context, s *Session, r *Request) Answer {
 	e := a.byKey[r.Key]
 	if e == nil || !e.on(s.Kind) {
 		err := fmt.Errorf("no handler for API key %d on listener %s", r.Key, s.Listener)
-		return func(context.Context) (kmsg.Response, error) { return nil, err }
+		return func(context.Context) (protocol.Response, error) { return nil, err }
 	}
 	return e.begin(ctx, a, s, r)
 }

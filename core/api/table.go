@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quorate/quorate/protocol"
 )
 
 // entry is one API: its versions, the listeners it is served on, its handler.
@@ -39,7 +41,7 @@ var table []entry
 func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which reads the table
 	table = []entry{
 		{kmsg.Produce, 0, 12, clients, beginProduce},
-		{kmsg.Fetch, 4, 17, both, handle((*API).fetch)},
+		{kmsg.Fetch, 4, 17, both, beginFetch},
 		{kmsg.ListOffsets, 1, 8, clients, handle((*API).listOffsets)},
 		{kmsg.Metadata, 0, 12, both, handle((*API).metadata)},
 		{kmsg.OffsetCommit, 2, 9, clients, handle((*API).offsetCommit)},
@@ -77,7 +79,7 @@ func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which 
 // handle makes an entry of a handler that does all its work in the Answer.
 func handle[Req kmsg.Request, Resp kmsg.Response](f func(*API, context.Context, *Session, Req) (Resp, error)) func(context.Context, *API, *Session, *Request) Answer {
 	return func(_ context.Context, a *API, s *Session, r *Request) Answer {
-		return func(ctx context.Context) (kmsg.Response, error) {
+		return func(ctx context.Context) (protocol.Response, error) {
 			req, ok := r.Body.(Req)
 			if !ok {
 				return nil, fmt.Errorf("request of key %d decoded as %T", r.Key, r.Body)
@@ -106,7 +108,7 @@ func clientID(ctx context.Context) string {
 
 // handleDirect passes a request from another broker on to the controller.
 func handleDirect(_ context.Context, a *API, _ *Session, r *Request) Answer {
-	return func(ctx context.Context) (kmsg.Response, error) {
+	return func(ctx context.Context) (protocol.Response, error) {
 		resp := a.controller.HandleDirect(ctx, r.Body)
 		resp.SetVersion(r.Version)
 		return resp, nil

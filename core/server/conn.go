@@ -21,7 +21,7 @@ type conn struct {
 	listener *listener
 	server   *Server
 	socket   net.Conn
-	in       *bufio.Reader
+	in       *bufio.Reader // nil while the connection is parked
 	session  *Session
 
 	// slots bounds the requests between being read and being answered; ring carries
@@ -39,7 +39,8 @@ type exchange struct {
 	header      protocol.RequestHeader
 	unsupported bool
 	answer      Answer
-	weight      int64 // of the memory budget, given back when it is over
+	weight      int64 // of the memory for requests, given back when it is over
+	records     held  // of a Produce request that is being read
 	api         string
 	arrived     time.Time
 }
@@ -66,7 +67,7 @@ func (c *conn) serve(ctx context.Context) {
 		c.complain(nil, fmt.Errorf("TLS handshake failed: %w", err))
 		return
 	}
-	c.in = bufio.NewReaderSize(c.socket, 16<<10)
+	defer c.dropReader()
 
 	// answers is what the answers wait with: it outlives ctx by DrainTimeout.
 	answers, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -76,15 +77,15 @@ func (c *conn) serve(ctx context.Context) {
 	wg.Go(func() {
 		defer closeSocket(c.socket) // wakes the reader
 		defer cancel()
-		c.write(answers)
+		c.writeAnswers(answers)
 	})
 
 	// The reader sits in a read; a deadline in the past gets it out when ctx ends.
 	stop := context.AfterFunc(ctx, c.interruptRead)
 	defer stop()
 	err := c.read(ctx, answers)
+	c.report(ctx, err) // before the writer closes the socket
 	close(c.ring)
-	c.report(ctx, err)
 	c.drain(&wg, errors.Is(err, errPeerGone), cancel)
 }
 

@@ -38,9 +38,6 @@ func FuzzConn(f *testing.F) {
 		}()
 		c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPort{})
 		c.serve(context.Background())
-		if !s.memory[Client].TryAcquire(cfg.RequestMemory) {
-			t.Fatal("memory was not given back")
-		}
-		s.memory[Client].Release(cfg.RequestMemory)
+		wantAllMemory(t, s.memory[Client])
 	})
 }

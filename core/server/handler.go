@@ -43,10 +43,16 @@ type Session struct {
 	Principal string
 }
 
-// Request is a request that came whole and was decoded.
+// Request is a request that was decoded: Produce and Fetch by this project's own
+// codec, all others by kmsg.
 type Request struct {
 	Header protocol.RequestHeader
-	Body   kmsg.Request
+	Body   kmsg.Request // nil if one of the next two is set
+	// Produce is still arriving: Begin reads it, partition by partition, and an Answer
+	// must not. If the rest does not arrive the connection ends, and what Begin did with
+	// the partitions before stays done.
+	Produce *protocol.ProduceRequest
+	Fetch   *protocol.FetchRequest
 	// Unsupported marks an ApiVersions request of a version that nobody here knows.
 	// Its body was not decoded; Header.Version keeps what the client asked, and the
 	// answer goes out as version 0 (KIP-511).
@@ -55,10 +61,11 @@ type Request struct {
 
 // Answer waits for and returns the response to a request. The connection's writer
 // calls it exactly once, in the order of the requests. A nil response sends nothing (acks=0);
-// an error is logged and closes the connection.
+// an error is logged and closes the connection. The response is one of kmsg's or a
+// *protocol.FetchResponse, whose records the server releases.
 //
 // ctx ends when the connection is gone or the server stops.
-type Answer func(ctx context.Context) (kmsg.Response, error)
+type Answer func(ctx context.Context) (protocol.Response, error)
 
 // Handler is what the server serves.
 type Handler interface {
@@ -70,6 +77,6 @@ type Handler interface {
 	// requests: it does what must happen in that order and must not wait for other
 	// brokers or for time to pass. It never returns nil.
 	//
-	// The request may be kept; its bytes are not reused.
+	// The request may be kept, and its bytes are not reused, except those of Produce.
 	Begin(ctx context.Context, s *Session, r *Request) Answer
 }

@@ -73,7 +73,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	defer closeSocket(theirs)
 	defer closeSocket(ours)
 	c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPort{})
-	if err := c.send(make([]byte, 100)); err == nil || !strings.Contains(err.Error(), "did not take") {
+	if err := c.write(make([]byte, 100)); err == nil || !strings.Contains(err.Error(), "did not take") {
 		t.Errorf("got %v, want a timeout", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestConnectionLimits(t *testing.T) {
 func TestMemoryBudgetPushesBack(t *testing.T) {
 	t.Parallel()
 	one := request(1, &kmsg.MetadataRequest{}, 9)
-	h := start(t, func(c *Config) { c.RequestMemory = protocol.RequestWeight(3, len(one)-4) })
+	h := start(t, func(c *Config) { c.RequestMemory = 4 * protocol.RequestWeight(3, len(one)-4) })
 	release := make(chan struct{})
 	h.handler.hold[1] = release
 
@@ -141,16 +141,14 @@ func TestMemoryBudgetPushesBack(t *testing.T) {
 			t.Fatalf("got answer %d, want %d", id, want)
 		}
 	}
-	if !h.memory[Client].TryAcquire(h.cfg.RequestMemory) {
-		t.Error("memory was not given back")
-	}
+	wantAllMemory(t, h.memory[Client])
 }
 
 // A small request takes its share when it is there, not when it is announced.
 func TestSlowSmallRequestHoldsNothing(t *testing.T) {
 	t.Parallel()
 	one := request(1, &kmsg.MetadataRequest{}, 9)
-	h := start(t, func(c *Config) { c.RequestMemory = protocol.RequestWeight(3, len(one)-4) })
+	h := start(t, func(c *Config) { c.RequestMemory = 4 * protocol.RequestWeight(3, len(one)-4) })
 	slow, quick := h.dial(t, "clients"), h.dial(t, "clients")
 	slow.send(one[:10])
 	for range 10 { // the slow one's first bytes have arrived by one of these
@@ -173,7 +171,7 @@ func TestLyingProducersGiveBack(t *testing.T) {
 		c.RequestMemory, c.ReadTimeout = 1<<20, 30*time.Millisecond
 	})
 	for range 3 {
-		h.dial(t, "clients").send([]byte{0, 1, 0, 1, 0, 0, 0, 9})
+		h.dial(t, "clients").send([]byte{0, 8, 0, 1, 0, 3, 0, 9}) // of Metadata; not more than it may have
 	}
 	honest := h.dial(t, "clients")
 	honest.send(request(1, &kmsg.MetadataRequest{}, 9))
@@ -264,4 +262,14 @@ func TestPeerGone(t *testing.T) {
 			t.Errorf("%v: got %v, want %v", err, got, want)
 		}
 	}
+}
+
+// wantAllMemory wants that nothing is taken of m.
+func wantAllMemory(t *testing.T, m *memory) {
+	t.Helper()
+	if !m.requests.TryAcquire(m.requestsMax) || !m.records.TryAcquire(m.recordsMax) {
+		t.Fatal("memory was not given back")
+	}
+	m.requests.Release(m.requestsMax)
+	m.records.Release(m.recordsMax)
 }

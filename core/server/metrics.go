@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/quorate/quorate/protocol"
 )
 
 // metrics is what the server counts. Its labels are bounded: names of listeners, of
@@ -68,7 +69,7 @@ var codeFields = struct {
 }{index: make(map[reflect.Type]int)}
 
 // topCode returns the error code of a whole response, zero if it has none.
-func topCode(resp kmsg.Response) int16 {
+func topCode(resp protocol.Response) int16 {
 	v := reflect.ValueOf(resp).Elem()
 	if i := codeField(v.Type()); i >= 0 {
 		return int16(v.Field(i).Int()) // its kind is int16

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 )
 
 // Server accepts connections and serves them with a Handler.
@@ -22,8 +21,8 @@ type Server struct {
 	log     *slog.Logger
 	quiet   *quiet
 	metrics *metrics
-	memory  [2]*semaphore.Weighted // by Kind: clients cannot starve the cluster
-	lastID  atomic.Uint64          // of a Session
+	memory  [2]*memory    // by Kind: clients cannot starve the cluster
+	lastID  atomic.Uint64 // of a Session
 
 	mu        sync.Mutex
 	listeners []*listener
@@ -46,11 +45,8 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 		log:     log,
 		quiet:   newQuiet(log),
 		metrics: m,
-		memory: [2]*semaphore.Weighted{
-			Client:  semaphore.NewWeighted(cfg.RequestMemory),
-			Cluster: semaphore.NewWeighted(cfg.RequestMemory),
-		},
-		counts: newCounts(),
+		memory:  [2]*memory{Client: newMemory(cfg.RequestMemory), Cluster: newMemory(cfg.RequestMemory)},
+		counts:  newCounts(),
 	}, nil
 }
 

@@ -34,12 +34,17 @@ type fakeHandler struct {
 	quiet map[int32]bool          // answers that are not sent
 	seen  chan Session            // of requests, if there is room
 	ended chan error              // contexts of answers that ended while they waited
+
+	skip     map[int32]bool   // partitions whose records are not read
+	produced map[int32][]byte // by partition
+	records  map[int32]func() protocol.Records
 }
 
 func newFakeHandler() *fakeHandler {
 	return &fakeHandler{
 		hold: map[int32]chan struct{}{}, fail: map[int32]error{}, quiet: map[int32]bool{},
 		seen: make(chan Session, 16), ended: make(chan error, 64),
+		skip: map[int32]bool{}, produced: map[int32][]byte{}, records: map[int32]func() protocol.Records{},
 	}
 }
 
@@ -47,6 +52,8 @@ func (*fakeHandler) Versions(kind Kind, key int16) (int16, int16, bool) {
 	switch key {
 	case 0:
 		return 3, 12, true
+	case 1:
+		return 4, 17, true
 	case 3:
 		return 0, 12, true
 	case 18:
@@ -58,6 +65,9 @@ func (*fakeHandler) Versions(kind Kind, key int16) (int16, int16, bool) {
 }
 
 func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
+	if r.Produce != nil {
+		h.readProduce(r.Produce)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	id := r.Header.CorrelationID
@@ -67,7 +77,7 @@ func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
 	case h.seen <- *s:
 	default:
 	}
-	return func(ctx context.Context) (kmsg.Response, error) {
+	return func(ctx context.Context) (protocol.Response, error) {
 		if hold != nil {
 			select {
 			case <-hold:
@@ -76,7 +86,15 @@ func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
 				return nil, ctx.Err()
 			}
 		}
-		resp := r.Body.ResponseKind()
+		var resp protocol.Response
+		switch {
+		case r.Produce != nil:
+			resp = kmsg.NewPtrProduceResponse()
+		case r.Fetch != nil:
+			resp = h.fetched(r.Fetch)
+		default:
+			resp = r.Body.ResponseKind()
+		}
 		if v, ok := resp.(*kmsg.ApiVersionsResponse); ok && r.Unsupported {
 			v.ErrorCode = int16(protocol.UnsupportedVersion)
 		}
@@ -85,6 +103,45 @@ func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
 		}
 		return resp, fail
 	}
+}
+
+// readProduce keeps what a produce request brings.
+func (h *fakeHandler) readProduce(req *protocol.ProduceRequest) {
+	for {
+		p, err := req.Next()
+		if err != nil {
+			return
+		}
+		if h.skip[p.Partition] {
+			continue
+		}
+		records, err := req.Records()
+		if err != nil {
+			return
+		}
+		h.mu.Lock()
+		h.produced[p.Partition] = bytes.Clone(records)
+		h.mu.Unlock()
+	}
+}
+
+// fetched answers every partition that is asked for with records, if there are any.
+func (h *fakeHandler) fetched(req *protocol.FetchRequest) *protocol.FetchResponse {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	resp := &protocol.FetchResponse{}
+	for _, t := range req.Topics {
+		out := protocol.FetchedTopic{Name: t.Name}
+		for _, p := range t.Partitions {
+			part := protocol.NewFetchedPartition(p.Partition, 0)
+			if records := h.records[p.Partition]; records != nil {
+				part.Records = records()
+			}
+			out.Partitions = append(out.Partitions, part)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
 }
 
 func (h *fakeHandler) begunCount() int {
@@ -229,7 +286,7 @@ func TestBadInput(t *testing.T) {
 		{"negative length", "clients", []byte{0xff, 0xff, 0xff, 0xff}, "malformed"},
 		{"length too short", "clients", []byte{0, 0, 0, 2, 0, 3}, "malformed"},
 		{"HTTP", "clients", []byte("GET / HTTP/1.1\r\n\r\n"), "unsupported request key"},
-		{"TLS on a plaintext listener", "clients", []byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, "unsupported request key 1"},
+		{"TLS on a plaintext listener", "clients", []byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, "unsupported Fetch version 1,"},
 		{"unknown key", "clients", []byte{0, 0, 0, 8, 3, 232, 0, 0, 0, 0, 0, 1}, "unsupported request key 1000"},
 		{"a broker's request from a client", "clients", request(1, &kmsg.AlterPartitionRequest{}, 3), "unsupported request key 56 version 3 on a client listener"},
 		{"version too old", "clients", request(1, &kmsg.ProduceRequest{}, 2), "unsupported Produce version 2, versions 3 to 12 are"},

@@ -12,17 +12,12 @@ import (
 	"github.com/quorate/quorate/protocol"
 )
 
-// keepBuffer is how large a buffer for responses may be and be kept for the next one.
-const keepBuffer = 256 << 10
-
-// write answers what the reader has begun, in order, until the ring is closed. After
+// writeAnswers answers what the reader has begun, in order, until the ring is closed. After
 // the first failure it returns, and every answer that is left is called with a
 // context that has ended, so that it lets go of what it holds.
-func (c *conn) write(ctx context.Context) {
-	var buffer []byte
+func (c *conn) writeAnswers(ctx context.Context) {
 	for x := range c.ring {
-		var err error
-		buffer, err = c.answer(ctx, x, buffer)
+		err := c.answer(ctx, x)
 		c.finish(x)
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, errPeerGone) {
@@ -40,7 +35,8 @@ func (c *conn) abandon(ctx context.Context) {
 	cancel()
 	closeSocket(c.socket)
 	for x := range c.ring {
-		_, _ = x.answer(ended) // nobody is there to hear it
+		resp, _ := x.answer(ended) // nobody is there to hear it
+		releaseResponse(resp)
 		c.finish(x)
 	}
 }
@@ -53,47 +49,81 @@ func (c *conn) finish(x *exchange) {
 	<-c.slots
 }
 
-// answer waits for one answer and sends it. It returns the buffer for the next one.
-func (c *conn) answer(ctx context.Context, x *exchange, buffer []byte) ([]byte, error) {
+// answer waits for one answer and sends it.
+func (c *conn) answer(ctx context.Context, x *exchange) error {
 	resp, err := x.answer(ctx)
+	defer releaseResponse(resp)
 	c.release(x) // before the send: a client that does not read must not hold it
 	if err != nil {
 		c.server.metrics.done(x, resultFailed)
-		return nil, fmt.Errorf("%s v%d: %w", x.api, x.header.Version, err)
+		return fmt.Errorf("%s v%d: %w", x.api, x.header.Version, err)
 	}
 	if resp == nil {
 		c.server.metrics.done(x, resultSilent)
-		return buffer, nil
+		return nil
 	}
 	if resp.SetVersion(x.header.Version); x.unsupported {
 		resp.SetVersion(0)
 	}
-	buffer = protocol.AppendResponse(buffer[:0], x.header, resp)
-	if err := c.send(buffer); err != nil {
+	n, err := c.send(ctx, x, resp)
+	if err != nil {
 		c.server.metrics.done(x, resultFailed)
-		return nil, err
+		return err
 	}
 	c.server.metrics.done(x, resultOf(resp))
-	c.server.metrics.responseBytes.WithLabelValues(x.api).Add(float64(len(buffer)))
-	if cap(buffer) > keepBuffer {
-		buffer = nil
-	}
-	return buffer, nil
+	c.server.metrics.responseBytes.WithLabelValues(x.api).Add(float64(n))
+	return nil
 }
 
-// send writes one response; a peer that does not read is cut off.
-func (c *conn) send(frame []byte) error {
-	if err := c.socket.SetWriteDeadline(time.Now().Add(allowance(c.server.cfg.WriteTimeout, len(frame)))); err != nil {
-		return classify(err)
+// send sends one response and returns its size.
+func (c *conn) send(ctx context.Context, x *exchange, resp protocol.Response) (int, error) {
+	switch resp := resp.(type) {
+	case *protocol.FetchResponse:
+		return c.sendFetch(ctx, x, resp)
+	case kmsg.Response:
+		b := getBuffer(minResponse)
+		defer func() { putBuffer(b) }()
+		b.b = protocol.AppendResponse(b.b, x.header, resp)
+		return len(b.b), c.write(b.b)
 	}
-	_, err := c.socket.Write(frame)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("the client did not take a response of %d bytes in time", len(frame))
+	return 0, fmt.Errorf("%s was answered with a %T", x.api, resp)
+}
+
+// minResponse is the buffer that an answer begins with, in bytes.
+const minResponse = 4 << 10
+
+// write sends bytes of a response; a peer that does not read is cut off.
+func (c *conn) write(p []byte) error {
+	if err := c.allowWrite(len(p)); err != nil {
+		return err
 	}
-	if err != nil {
+	_, err := c.socket.Write(p)
+	return c.writeError(err, len(p))
+}
+
+// allowWrite gives the peer time to take n bytes.
+func (c *conn) allowWrite(n int) error {
+	if err := c.socket.SetWriteDeadline(time.Now().Add(allowance(c.server.cfg.WriteTimeout, n))); err != nil {
 		return classify(err)
 	}
 	return nil
+}
+
+func (*conn) writeError(err error, n int) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the client did not take %d bytes of a response in time", n)
+	}
+	return classify(err)
+}
+
+// releaseResponse lets go of the records of an answer, if it has any.
+func releaseResponse(resp protocol.Response) {
+	if r, ok := resp.(*protocol.FetchResponse); ok && r != nil {
+		r.Release()
+	}
 }
 
 // The results of a request besides the error codes that answers begin with.
@@ -104,6 +134,6 @@ const (
 
 // resultOf returns the name of the error code of a whole response. Codes of topics
 // and partitions inside are not looked at.
-func resultOf(resp kmsg.Response) string {
+func resultOf(resp protocol.Response) string {
 	return protocol.ErrorCode(topCode(resp)).String()
 }
