@@ -37,7 +37,9 @@ func (g *group) closeOnce(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-time.After(4 * g.b.cfg.Timing.ElectionTimeout): // the library may never answer; see abandon
 	}
-	err := g.raft.Shutdown().Error()
+	down := g.raft.Shutdown()
+	g.transport.layer.cut() // or the library would wait for peers that do not answer
+	err := down.Error()
 	g.transport.CloseStreams()
 	close(g.stopWatch)
 	g.running.Wait()

@@ -68,7 +68,7 @@ type group struct {
 	inflight      int
 	inflightBytes int
 	flights       map[*flightState]struct{}
-	transferring  bool // proposals are rejected
+	drained       chan struct{} // while it is not nil, proposals are rejected; closed when none is in flight
 
 	// Closed and replaced at each change.
 	led, more, wantedCh chan struct{}

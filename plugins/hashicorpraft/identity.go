@@ -1,9 +1,11 @@
 package hashicorpraft
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -46,6 +48,20 @@ func (i *identity) client(address, cluster string, replica uint64) (*tls.Config,
 		return i.checkOwner(state, cluster, replica)
 	}
 	return cfg, nil
+}
+
+// secure makes the handshake on a connection that was dialled, and closes it if
+// that fails.
+func (i *identity) secure(ctx context.Context, conn net.Conn, address, cluster string, replica uint64) (net.Conn, error) {
+	cfg, err := i.client(address, cluster, replica)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	secured := tls.Client(conn, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secured, nil
 }
 
 // checkOwner refuses the certificate of another replica. One that names replicas

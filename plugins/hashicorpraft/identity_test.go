@@ -76,26 +76,16 @@ func allow(who *consensus.PeerTLS, names ...string) *consensus.PeerTLS {
 	return who
 }
 
-func listenAs(t *testing.T, replica uint64, who *consensus.PeerTLS) *streams {
+func listenAs(t *testing.T, replica uint64, who *consensus.PeerTLS) *layer {
 	t.Helper()
-	s, err := listen(consensus.StartConfig{ClusterID: "c", ReplicaID: replica, Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: who}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return listenWith(t, consensus.StartConfig{ClusterID: "c", ReplicaID: replica, Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: who}})
 }
 
 // connects tells whether from and to come to an understanding. from knows to as
 // replica 2.
-func connects(t *testing.T, from, to *streams) bool {
+func connects(t *testing.T, from, to *layer) bool {
 	t.Helper()
-	owner := func(raft.ServerAddress) uint64 { return 2 }
-	from.owner.Store(&owner)
+	from.owner = func(raft.ServerAddress) uint64 { return 2 }
 	conn, err := from.Dial(raft.ServerAddress(to.Addr().String()), 20*time.Second)
 	if err != nil {
 		return false

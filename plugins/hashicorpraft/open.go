@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -107,12 +106,11 @@ func (g *group) bootstrap() error {
 // launch starts the library and what goes with it.
 func (g *group) launch() error {
 	log := logger{to: slog.Default().With("component", "raft", "consensus_group", uint64(g.spec.ID))}
-	timing := g.b.cfg.Timing
 	book := g.addresses()
-	g.b.streams.owner.Store(new(book.owner))
-	g.transport = &transport{peers: g.peers, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: book, Logger: log, Stream: g.b.streams, MaxPool: 3,
-		Timeout: max(2*time.Second, 4*timing.ElectionTimeout), MsgpackUseNewTimeFormat: true,
+	layer := g.b.streams.open(book.owner)
+	g.transport = &transport{peers: g.peers, layer: layer, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: book, Logger: log, Stream: layer, MaxPool: 3,
+		Timeout: rpcTimeout(g.b.cfg.Timing), MsgpackUseNewTimeFormat: true,
 	})}
 	cfg := raftConfig(g.b.cfg, g.b.options)
 	cfg.Logger = log

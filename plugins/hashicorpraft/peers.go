@@ -83,6 +83,35 @@ func (p *peers) appended(id raft.ServerID, round uint64, req *raft.AppendEntries
 		one.match = max(one.match, resp.LastLog)
 	}
 	one.confirmed = max(one.confirmed, round)
+	p.toldLocked()
+}
+
+// matched takes note that a peer has accepted a request that was pipelined. When
+// that was sent is not known, so it confirms nothing.
+func (p *peers) matched(id raft.ServerID, req *raft.AppendEntriesRequest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.ofLocked(id)
+	one.contact = time.Now()
+	if n := len(req.Entries); n > 0 && req.Term == one.term {
+		one.agreed, one.match = true, max(one.match, req.Entries[n-1].Index)
+		p.toldLocked()
+	}
+}
+
+// matchOf returns how far a peer's log is known to be that of the leader of
+// term, and a channel that is closed when there is another answer.
+func (p *peers) matchOf(id raft.ServerID, term uint64) (uint64, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.byID[id]; one != nil && one.term == term && one.agreed {
+		return one.match, p.answered
+	}
+	return 0, p.answered
+}
+
+// toldLocked wakes those who wait for an answer.
+func (p *peers) toldLocked() {
 	close(p.answered)
 	p.answered = make(chan struct{})
 }

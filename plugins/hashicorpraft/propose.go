@@ -52,7 +52,7 @@ func (g *group) enqueue(term uint64, data []byte, done func(consensus.Result)) e
 		return fmt.Errorf("%w: it is %d, not %d", consensus.ErrTermMismatch, g.leadership.Term, term)
 	case g.leadership.Role == consensus.Leader:
 		return consensus.ErrLeaderNotReady
-	case g.transferring:
+	case g.drained != nil:
 		return consensus.ErrTransferPending
 	case len(data) > maxProposalBytes:
 		return fmt.Errorf("%w: %d bytes", consensus.ErrTooLarge, len(data))
@@ -119,6 +119,9 @@ func (g *group) answer(s *flightState, r consensus.Result) {
 		delete(g.flights, s)
 		g.inflight--
 		g.inflightBytes -= s.bytes
+	}
+	if first && g.inflight == 0 && g.drained != nil {
+		close(g.drained)
 	}
 	g.mu.Unlock()
 	if !first {

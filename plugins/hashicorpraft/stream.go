@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/quorate/quorate/consensus"
 )
 
@@ -32,29 +30,28 @@ const (
 // A certificate that names a replica of this cluster is good for that one only;
 // see identity.checkOwner.
 //
-// Handshakes are made beside the accept loop, at most maxPeerConns connections
-// are open, and Close ends them all: the library would leave them.
+// Handshakes are made beside the accept loop. At most maxPeerConns connections
+// that were accepted are open. Who greets well is handed to the layer that the
+// open group has, or sent away if there is none.
 type streams struct {
 	listener  net.Listener
 	advertise addr
 	cluster   string // its name, as certificates have it
 	preamble  []byte
 	identity  atomic.Pointer[identity] // nil: plaintext
-	owner     atomic.Pointer[func(raft.ServerAddress) uint64]
+	layer     atomic.Pointer[layer]    // the open group's, nil without one
 	refused   atomic.Uint64
+	stall     time.Duration // how long a peer may be silent within a request
 
-	accepted chan net.Conn
-	ctx      context.Context // ends with Close; for dialing
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
-	slots    chan struct{}
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	slots   chan struct{}
 
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
 	traffic map[uint64]*traffic // by replica; NoLeader is who is not known
 }
-
-var _ raft.StreamLayer = (*streams)(nil)
 
 // addr is an address that may have a name for a host.
 type addr string
@@ -64,8 +61,8 @@ func (a addr) String() string { return string(a) }
 
 func listen(cfg consensus.StartConfig) (*streams, error) {
 	s := &streams{
-		cluster: consensus.ClusterName(cfg.ClusterID), accepted: make(chan net.Conn), slots: make(chan struct{}, maxPeerConns),
-		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{},
+		cluster: consensus.ClusterName(cfg.ClusterID), slots: make(chan struct{}, maxPeerConns),
+		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{}, stall: rpcTimeout(cfg.Timing),
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
 	s.preamble = binary.BigEndian.AppendUint64(append([]byte("quohrft2"), sum[:16]...), cfg.ReplicaID)
@@ -124,10 +121,8 @@ func (s *streams) welcome(raw net.Conn) {
 		_ = conn.Close() // it is refused already
 		return
 	}
-	select {
-	case s.accepted <- conn:
-	case <-s.ctx.Done():
-		_ = conn.Close() // everything is being closed
+	if l := s.layer.Load(); l == nil || !l.take(conn) {
+		_ = conn.Close() // no group is open
 	}
 }
 
@@ -145,7 +140,7 @@ func (s *streams) greet(c *tracked) error {
 		c.Conn = secure
 	}
 	got := make([]byte, len(s.preamble))
-	if _, err := io.ReadFull(c, got); err != nil {
+	if _, err := io.ReadFull(c.Conn, got); err != nil {
 		return fmt.Errorf("read its preamble: %w", err)
 	}
 	cluster := len(s.preamble) - 8
@@ -164,7 +159,7 @@ func (s *streams) greet(c *tracked) error {
 
 // track remembers an accepted connection until it is closed.
 func (s *streams) track(conn net.Conn) *tracked {
-	t := &tracked{Conn: conn, forget: func() {
+	t := &tracked{Conn: conn, stall: s.stall, forget: func() {
 		s.mu.Lock()
 		delete(s.conns, conn)
 		s.mu.Unlock()
@@ -180,10 +175,45 @@ func (s *streams) track(conn net.Conn) *tracked {
 }
 
 // tracked is an accepted connection. Conn is replaced only before it is handed over.
+//
+// The library reads a snapshot off it in its main loop, with no time-out: a
+// leader that is frozen in the middle of one would take this replica with it. So
+// a peer that has begun a request and says nothing for as long as stall is cut
+// off. Between requests it may be silent for ever.
 type tracked struct {
 	net.Conn
-	once   sync.Once
-	forget func()
+	once    sync.Once
+	forget  func()
+	stall   time.Duration
+	asking  atomic.Bool // a request has begun, and no answer yet
+	limited atomic.Bool // a read deadline is set
+}
+
+func (t *tracked) Read(p []byte) (int, error) {
+	if err := t.limit(); err != nil {
+		return 0, err
+	}
+	n, err := t.Conn.Read(p)
+	if n > 0 {
+		t.asking.Store(true)
+	}
+	return n, err
+}
+
+func (t *tracked) limit() error {
+	switch {
+	case t.asking.Load():
+		t.limited.Store(true)
+		return t.SetReadDeadline(time.Now().Add(t.stall))
+	case t.limited.Swap(false):
+		return t.SetReadDeadline(time.Time{})
+	}
+	return nil
+}
+
+func (t *tracked) Write(p []byte) (int, error) {
+	t.asking.Store(false)
+	return t.Conn.Write(p)
 }
 
 func (t *tracked) Close() error {
@@ -191,51 +221,13 @@ func (t *tracked) Close() error {
 	return t.Conn.Close()
 }
 
-// Accept implements net.Listener for the library.
-func (s *streams) Accept() (net.Conn, error) {
-	select {
-	case conn := <-s.accepted:
-		return conn, nil
-	case <-s.ctx.Done():
-		return nil, net.ErrClosed
-	}
-}
-
-// Dial implements raft.StreamLayer.
-func (s *streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", string(address))
-	if err != nil {
-		return nil, err
-	}
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	replica := consensus.NoLeader
-	if owner := s.owner.Load(); owner != nil {
-		replica = (*owner)(address)
-	}
-	if who := s.identity.Load(); who != nil {
-		cfg, err := who.client(string(address), s.cluster, replica)
-		if err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		conn = tls.Client(conn, cfg)
-	}
-	conn = s.count(conn, replica)
-	if _, err := conn.Write(s.preamble); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, conn.SetDeadline(time.Time{})
-}
-
 // Close stops listening, ends every accepted connection, and waits for what
 // runs. It may be called more than once.
 func (s *streams) Close() error {
 	s.cancel()
+	if l := s.layer.Load(); l != nil {
+		l.cut()
+	}
 	err := s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {

@@ -1,8 +1,10 @@
 package hashicorpraft
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -11,9 +13,14 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
-func listenFor(t *testing.T, cluster string) *streams {
+func listenFor(t *testing.T, cluster string) *layer {
 	t.Helper()
-	s, err := listen(consensus.StartConfig{ClusterID: cluster, Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0"}})
+	return listenWith(t, consensus.StartConfig{ClusterID: cluster, Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0"}})
+}
+
+func listenWith(t *testing.T, cfg consensus.StartConfig) *layer {
+	t.Helper()
+	s, err := listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,10 +29,10 @@ func listenFor(t *testing.T, cluster string) *streams {
 			t.Error(err)
 		}
 	})
-	return s
+	return s.open(nil)
 }
 
-func dial(t *testing.T, from, to *streams) net.Conn {
+func dial(t *testing.T, from, to *layer) net.Conn {
 	t.Helper()
 	conn, err := from.Dial(raft.ServerAddress(to.Addr().String()), 5*time.Second)
 	if err != nil {
@@ -49,34 +56,68 @@ func TestPeerOfTheSameClusterIsAccepted(t *testing.T) {
 	if _, err := io.ReadFull(in, got); err != nil || string(got) != "hello" {
 		t.Fatalf("got %q, %v", got, err)
 	}
-	// Close ends what was accepted, though the library still holds it.
+	// Close ends what was accepted and what was dialled, though the library still
+	// holds it, and not the listener: the group may be opened again.
+	back := dial(t, b, a)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := in.Read(got); err == nil {
-		t.Fatal("an accepted connection outlived Close")
+	for what, conn := range map[string]net.Conn{"accepted": in, "dialled": back} {
+		if _, err := conn.Read(got); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a connection that was %s outlived Close: %v", what, err)
+		}
 	}
 	if _, err := b.Accept(); err == nil {
-		t.Fatal("accepted after Close")
+		t.Error("accepted after Close")
+	}
+	if _, err := b.Dial(raft.ServerAddress(a.Addr().String()), 5*time.Second); err == nil {
+		t.Error("dialled after Close")
+	}
+	again := b.open(nil)
+	dial(t, a, again)
+	if _, err := again.Accept(); err != nil {
+		t.Errorf("after it was opened again: %v", err)
 	}
 }
 
-func TestStrangersAreRefused(t *testing.T) {
-	here := listenFor(t, "c")
-	raw, err := net.Dial("tcp", here.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+// A peer that falls silent within a request is cut off, since the library may be
+// reading in its main loop; between requests it may be silent.
+func TestSilenceWithinARequest(t *testing.T) {
+	t.Parallel()
+	out, accepted := net.Pipe()
+	in := &tracked{Conn: accepted, stall: 300 * time.Millisecond, forget: func() {}}
+	t.Cleanup(func() { _ = errors.Join(in.Close(), out.Close()) })
+	read := make(chan error, 1)
+	receive := func() {
+		_, err := io.ReadFull(in, make([]byte, 1))
+		read <- err
 	}
-	if _, err := raw.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	for name, conn := range map[string]net.Conn{"another cluster": dial(t, listenFor(t, "d"), here), "http": raw} {
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	send := func(from io.Writer) {
+		t.Helper()
+		if _, err := from.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		_, err := conn.Read(make([]byte, 1))
-		if timeout, ok := err.(net.Error); err == nil || ok && timeout.Timeout() { //nolint:errorlint // net's own
-			t.Errorf("%s: not closed: %v", name, err)
-		}
+	}
+	go receive()
+	send(out)
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = in.Write([]byte("x")) }() // the answer; the read below fails if this does
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	go receive()
+	select {
+	case err := <-read:
+		t.Fatalf("cut off between requests: %v", err)
+	case <-time.After(4 * in.stall):
+	}
+	send(out)
+	if err := <-read; err != nil {
+		t.Fatalf("a request after a pause: %v", err)
+	}
+	if receive(); !errors.Is(<-read, os.ErrDeadlineExceeded) {
+		t.Fatal("not cut off within a request")
 	}
 }

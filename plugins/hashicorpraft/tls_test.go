@@ -46,15 +46,12 @@ func TestClusterOverTLS(t *testing.T) {
 }
 
 func TestPlaintextIsRefusedWhereTLSIsAsked(t *testing.T) {
-	s, err := listen(consensus.StartConfig{ClusterID: "c", Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: selfSigned(t)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := listenWith(t, consensus.StartConfig{ClusterID: "c", Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0", TLS: selfSigned(t)}})
 	conn := dial(t, listenFor(t, "c"), s)
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Logf("closed with %v", err)
 	}
-	if err := s.Close(); err != nil { // nobody was handed over, so nothing is left to accept
+	if err := s.streams.Close(); err != nil { // nobody was handed over, so nothing is left to accept
 		t.Fatal(err)
 	}
 	select {

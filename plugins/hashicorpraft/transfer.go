@@ -31,8 +31,12 @@ func (g *group) transfer(ctx context.Context, to uint64) error {
 	if err != nil || server.ID == g.self {
 		return err
 	}
-	term, err := g.holdProposals()
+	term, drained, err := g.holdProposals()
 	if err != nil {
+		return err
+	}
+	if err := g.prepare(ctx, server.ID, term, drained); err != nil {
+		g.takeProposals()
 		return err
 	}
 	done := make(chan error, 1)
@@ -90,16 +94,53 @@ func transferError(err error) error {
 	return fmt.Errorf("%w: %w", consensus.ErrTimeout, err)
 }
 
-// holdProposals has proposals rejected before they reach the library, which
-// would reject some of them and then take later ones: a gap (rule P2).
-func (g *group) holdProposals() (term uint64, err error) {
+// holdProposals has proposals rejected before they reach the library, and
+// returns a channel that is closed when it has none any more.
+func (g *group) holdProposals() (term uint64, drained <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.transferring {
-		return 0, consensus.ErrTransferPending
+	if g.drained != nil {
+		return 0, nil, consensus.ErrTransferPending
 	}
-	g.transferring = true
-	return g.leadership.Term, nil
+	g.drained = make(chan struct{})
+	if g.inflight == 0 {
+		close(g.drained)
+	}
+	return g.leadership.Term, g.drained, nil
+}
+
+// prepare waits until the library has answered every proposal and heir has the
+// whole log, for as long as an election takes, as the library would.
+//
+// The library rejects what it has queued while it transfers, and may then take
+// what is behind it: a gap (rule P2). And it must not be asked to bring the heir
+// up to date itself: should it lose the lead while it does, its attempt may wait
+// for ever for a goroutine that is gone, and until the process ends it refuses
+// everything, as if a transfer were under way (v1.8.0).
+func (g *group) prepare(ctx context.Context, heir raft.ServerID, term uint64, drained <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, g.b.cfg.Timing.ElectionTimeout)
+	defer cancel()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: proposals are in flight: %w", consensus.ErrTimeout, ctx.Err())
+	}
+	for {
+		match, answered := g.peers.matchOf(heir, term)
+		switch l, changed := g.Leadership(); {
+		case l.Term != term || l.Role != consensus.Leader && l.Role != consensus.LeaderReady:
+			return consensus.ErrNotLeader
+		case match >= g.raft.LastIndex():
+			return nil
+		default:
+			select {
+			case <-answered:
+			case <-changed:
+			case <-ctx.Done():
+				return fmt.Errorf("%w: replica %s is behind: %w", consensus.ErrTimeout, heir, ctx.Err())
+			}
+		}
+	}
 }
 
 // releaseProposals takes proposals again once the library does. It goes on
@@ -116,9 +157,13 @@ func (g *group) releaseProposals(term uint64) {
 			return
 		}
 	}
+	g.takeProposals()
+}
+
+func (g *group) takeProposals() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.transferring = false
+	g.drained = nil
 }
 
 // awaitLeader waits for a leader of a later term, who should be the one that was

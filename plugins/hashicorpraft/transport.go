@@ -2,15 +2,22 @@ package hashicorpraft
 
 import (
 	"io"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/quorate/quorate/consensus"
 )
 
 // transport is the library's own, which tells peers what it sees pass by.
 type transport struct {
 	*raft.NetworkTransport
+	layer *layer
 	peers *peers
 }
+
+// rpcTimeout is how long a peer has for an answer.
+func rpcTimeout(t consensus.Timing) time.Duration { return max(2*time.Second, 4*t.ElectionTimeout) }
 
 var (
 	_ raft.Transport   = (*transport)(nil)
@@ -46,33 +53,4 @@ func (t *transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress,
 	err := t.NetworkTransport.InstallSnapshot(id, target, req, resp, data)
 	t.peers.snapshotSent(id, err == nil && resp.Success)
 	return err
-}
-
-// AppendEntriesPipeline implements raft.Transport. The library uses one for a
-// peer that keeps up.
-func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	t.peers.setState(id, stateReplicate)
-	return &pipeline{AppendPipeline: p, ended: func() { t.peers.setState(id, stateProbe) }}, nil
-}
-
-// pipeline tells when it ends.
-type pipeline struct {
-	raft.AppendPipeline
-	ended func()
-}
-
-// AppendEntries implements raft.AppendPipeline.
-func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	clampCommit(req)
-	return p.AppendPipeline.AppendEntries(req, resp)
-}
-
-// Close implements raft.AppendPipeline.
-func (p *pipeline) Close() error {
-	p.ended()
-	return p.AppendPipeline.Close()
 }
