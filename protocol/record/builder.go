@@ -53,17 +53,7 @@ func (b *Builder) Add(timestampMillis int64, key, value []byte, headers ...Heade
 		b.first = timestampMillis
 	}
 	b.max = max(b.max, timestampMillis)
-	r := append(b.body[:0], 0) //nolint:gocritic // body is scratch space; the 0 is the attributes
-	r = binary.AppendVarint(r, timestampMillis-b.first)
-	r = binary.AppendVarint(r, int64(b.count))
-	r = appendNullable(r, key)
-	r = appendNullable(r, value)
-	r = binary.AppendVarint(r, int64(len(headers)))
-	for _, h := range headers {
-		r = binary.AppendVarint(r, int64(len(h.Key)))
-		r = append(r, h.Key...)
-		r = appendNullable(r, h.Value)
-	}
+	r := appendBody(b.body[:0], Record{Key: key, Value: value, Headers: headers}, timestampMillis-b.first, int64(b.count))
 	b.b = binary.AppendVarint(b.b, int64(len(r)))
 	b.b = append(b.b, r...)
 	b.body = r
@@ -97,6 +87,22 @@ func (b *Builder) Bytes() []byte {
 	binary.BigEndian.PutUint32(h[countAt:], uint32(b.count))
 	Batch(b.b).sign()
 	return b.b
+}
+
+// appendBody appends a record without its length in front.
+func appendBody(dst []byte, r Record, timestampDelta, offsetDelta int64) []byte {
+	dst = append(dst, 0) // attributes
+	dst = binary.AppendVarint(dst, timestampDelta)
+	dst = binary.AppendVarint(dst, offsetDelta)
+	dst = appendNullable(dst, r.Key)
+	dst = appendNullable(dst, r.Value)
+	dst = binary.AppendVarint(dst, int64(len(r.Headers)))
+	for _, h := range r.Headers {
+		dst = binary.AppendVarint(dst, int64(len(h.Key)))
+		dst = append(dst, h.Key...)
+		dst = appendNullable(dst, h.Value)
+	}
+	return dst
 }
 
 // appendNullable appends v with its length in front, -1 for nil.
