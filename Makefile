@@ -7,7 +7,7 @@ CHAOS   ?= 10m
 SEED    ?= 0
 PKG     ?= ./...
 
-.PHONY: run build test unit race integration compat soak chaos lint generate generate-check fuzz bench install-tools clean
+.PHONY: run build test unit race integration compat soak chaos lint generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -64,7 +64,16 @@ generate:
 generate-check: generate
 	git diff --exit-code -- '*.pb.go' docs/plugins/rpc.md
 
-bench:
+## bench: the broker's figures beside what is to be reached, in some minutes; BENCH='-full' for longer
+bench: build
+	$(GO) run ./test/bench -binary bin/quorate -json bin/bench.json -only '^(one node|three nodes)/' $(BENCH)
+
+## bench-consensus: hop, commit and failover of both backends, in turns
+bench-consensus: build
+	$(GO) run ./test/bench -binary bin/quorate -json bin/bench.json -only '^consensus/' $(BENCH)
+
+## bench-go: the benchmarks of single packages
+bench-go:
 	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./plugins/... ./consensus/...
 
 clean:
