@@ -52,6 +52,7 @@ func TestProduce(t *testing.T) {
 		{"open loop, warm", func(c *ProduceConfig) {
 			c.Rate, c.Duration, c.Warmup = 10_000, 200*time.Millisecond, 100*time.Millisecond
 		}, 999, 1001},
+		{"many partitions", func(c *ProduceConfig) { c.Topic, c.Records = Topic{"many", 5000, 1, nil}, 10_000 }, 10_000, 10_008},
 		{"open loop by count", func(c *ProduceConfig) { c.Rate, c.Records = 10_000, 500 }, 500, 500},
 	}
 	for _, tt := range tests {

@@ -25,6 +25,8 @@ var sinkVersions = map[int16][2]int16{
 	int16(kmsg.ApiVersions):    {0, 3},
 	int16(kmsg.CreateTopics):   {2, 7},
 	int16(kmsg.InitProducerID): {0, 4},
+	// Clients make topics of many partitions in parts.
+	int16(kmsg.CreatePartitions): {0, 3},
 }
 
 // mostSinkBytes bounds a request.
@@ -190,6 +192,8 @@ func (s *Sink) respond(req kmsg.Request) kmsg.Response {
 		return s.metadata(req)
 	case *kmsg.CreateTopicsRequest:
 		return s.createTopics(req)
+	case *kmsg.CreatePartitionsRequest:
+		return s.createPartitions(req)
 	case *kmsg.InitProducerIDRequest:
 		resp := kmsg.NewPtrInitProducerIDResponse()
 		resp.ProducerID = 1
@@ -280,6 +284,28 @@ func (s *Sink) createTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 			binary.BigEndian.PutUint64(topic.id[8:], uint64(len(s.topics)+1))
 			s.topics[t.Topic] = topic
 			out.TopicID, out.NumPartitions, out.ReplicationFactor = topic.id, topic.partitions, 1
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func (s *Sink) createPartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response {
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range req.Topics {
+		out := kmsg.NewCreatePartitionsResponseTopic()
+		out.Topic = t.Topic
+		topic, ok := s.topics[t.Topic]
+		switch {
+		case !ok:
+			out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		case t.Count <= topic.partitions:
+			out.ErrorCode = kerr.InvalidPartitions.Code
+		default:
+			topic.partitions = t.Count
+			s.topics[t.Topic] = topic
 		}
 		resp.Topics = append(resp.Topics, out)
 	}

@@ -44,15 +44,38 @@ type topology struct {
 func prepare(ctx context.Context, client *kgo.Client, t Topic, patience time.Duration) (*topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	adm := kadm.NewClient(client)
-	resp, err := adm.CreateTopics(ctx, t.Partitions, t.Replicas, t.Configs, t.Name)
-	if err != nil {
+	if err := create(ctx, kadm.NewClient(client), t); err != nil {
 		return nil, fmt.Errorf("create topic %s: %w", t.Name, err)
 	}
-	if r := resp[t.Name]; r.Err != nil && !errors.Is(r.Err, kerr.TopicAlreadyExists) {
-		return nil, fmt.Errorf("create topic %s: %w %s", t.Name, r.Err, r.ErrMessage)
-	}
 	return discover(ctx, client, t)
+}
+
+// mostAtOnce is how many partitions brokers can be asked for in one request.
+const mostAtOnce = 2000
+
+// create makes a topic, a part of its partitions at a time, unless it exists.
+func create(ctx context.Context, adm *kadm.Client, t Topic) error {
+	made := min(t.Partitions, mostAtOnce)
+	resp, err := adm.CreateTopics(ctx, made, t.Replicas, t.Configs, t.Name)
+	if err != nil {
+		return err
+	}
+	if r := resp[t.Name]; errors.Is(r.Err, kerr.TopicAlreadyExists) {
+		return nil
+	} else if r.Err != nil {
+		return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
+	}
+	for made < t.Partitions {
+		made = min(t.Partitions, made+mostAtOnce)
+		resp, err := adm.UpdatePartitions(ctx, int(made), t.Name)
+		if err != nil {
+			return err
+		}
+		if r := resp[t.Name]; r.Err != nil {
+			return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
+		}
+	}
+	return nil
 }
 
 // discover waits until every partition of a topic is led.
@@ -62,7 +85,7 @@ func discover(ctx context.Context, client *kgo.Client, t Topic) (*topology, erro
 	defer pause.Stop()
 	for {
 		err := top.ask(ctx)
-		if leaders := top.leaders.Load(); err == nil && !slices.Contains(*leaders, -1) {
+		if leaders := top.leaders.Load(); err == nil && !slices.Contains(*leaders, -1) && len(*leaders) >= int(t.Partitions) {
 			if t.Partitions > 0 && len(*leaders) != int(t.Partitions) {
 				return nil, fmt.Errorf("topic %s has %d partitions, not %d", t.Name, len(*leaders), t.Partitions)
 			}
