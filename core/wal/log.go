@@ -50,6 +50,7 @@ type Log struct {
 	flushed    int64 // the files are on stable storage up to here
 	commits    commits
 
+	marks    marks
 	view     atomic.Pointer[view]
 	start    atomic.Int64
 	end      atomic.Int64

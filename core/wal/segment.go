@@ -17,7 +17,7 @@ import (
 type segment struct {
 	base    int64 // first offset
 	name    string
-	file    File
+	file    *sharedFile
 	offsets *index
 	times   *index
 
@@ -46,7 +46,7 @@ func newSegment(fsys FS, dir string, base int64, create bool) (*segment, error) 
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
 	s := &segment{
-		base: base, name: name, file: f,
+		base: base, name: name, file: shareFile(f),
 		offsets: newIndex(fsys, offsetName(dir, base, indexSuffix), offsetEntrySize, 0),
 		times:   newIndex(fsys, offsetName(dir, base, timeIndexSuffix), timeEntrySize, 0),
 	}

@@ -22,7 +22,7 @@ func TestSyncIsShared(t *testing.T) {
 		mustSync(t, l)
 
 		gate := make(chan struct{})
-		l.view.Load().active().file = &gatedFile{File: l.view.Load().active().file, gate: gate}
+		l.view.Load().active().file = shareFile(&gatedFile{File: l.view.Load().active().file, gate: gate})
 		var wg sync.WaitGroup
 		for range 50 {
 			end := mustAppend(t, l, 0, batchOf(1, "r", 1)).End
@@ -59,7 +59,7 @@ func TestSyncCancelled(t *testing.T) {
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		mustSync(t, l)
 		gate := make(chan struct{})
-		l.view.Load().active().file = &gatedFile{File: l.view.Load().active().file, gate: gate}
+		l.view.Load().active().file = shareFile(&gatedFile{File: l.view.Load().active().file, gate: gate})
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -1,0 +1,248 @@
+package wal
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"syscall"
+)
+
+// Span is whole batches where they lie: a part of one segment's file. The file stays
+// open until Release, also if the segment is deleted meanwhile.
+//
+// The methods but Release may be called on a nil *Span, which has no bytes.
+type Span struct {
+	file *sharedFile
+	at   int64 // position in the file
+	size int
+	done atomic.Bool
+}
+
+// Size is the number of bytes.
+func (s *Span) Size() int {
+	if s == nil {
+		return 0
+	}
+	return s.size
+}
+
+// ReadAt reads from position at of the span.
+func (s *Span) ReadAt(p []byte, at int64) (int, error) {
+	left := int64(s.Size()) - at
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := s.file.ReadAt(p[:min(int64(len(p)), left)], s.at+at)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// File returns the open file and where the span begins in it, for the kernel to copy
+// from; ok is false if it is no file of the operating system.
+func (s *Span) File() (file syscall.Conn, at int64, ok bool) {
+	if s == nil {
+		return nil, 0, false
+	}
+	file, ok = s.file.File.(syscall.Conn)
+	return file, s.at, ok
+}
+
+// Release lets go of the file.
+func (s *Span) Release() {
+	if !s.done.Swap(true) {
+		_ = s.file.release() // of a segment that is gone; there is nobody to tell
+	}
+}
+
+// sharedFile is a segment's file, which is closed when the log has closed it and no
+// span has it any more.
+type sharedFile struct {
+	File
+	holders atomic.Int64 // spans, and the log
+	closed  atomic.Bool
+}
+
+func shareFile(f File) *sharedFile {
+	s := &sharedFile{File: f}
+	s.holders.Store(1)
+	return s
+}
+
+// hold keeps the file open; false if it is closed.
+func (f *sharedFile) hold() bool {
+	for {
+		n := f.holders.Load()
+		if n == 0 {
+			return false
+		}
+		if f.holders.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (f *sharedFile) release() error {
+	if f.holders.Add(-1) > 0 {
+		return nil
+	}
+	return f.File.Close()
+}
+
+// Close gives up the log's hold. The second time it does nothing.
+func (f *sharedFile) Close() error {
+	if f.closed.Swap(true) {
+		return nil
+	}
+	return f.release()
+}
+
+// Span is Read without reading: the same batches, where they lie. It is nil if there
+// are none. Release it.
+func (l *Log) Span(from, upTo int64, maxBytes int, minOne bool) (*Span, error) {
+	var found *Span
+	err := l.stable(func(v *view) error {
+		if found != nil {
+			found.Release() // the view changed while it was looked for
+			found = nil
+		}
+		end := l.end.Load()
+		if start := l.start.Load(); from < start || from > end {
+			return fmt.Errorf("%w: %d is not between %d and %d", ErrOffsetOutOfRange, from, start, end)
+		}
+		r, err := l.rangeOf(v, from, min(upTo, end), maxBytes, minOne)
+		if err != nil || r.size <= 0 {
+			return err
+		}
+		if !r.file.hold() {
+			return fmt.Errorf("read: %w", errFileClosed)
+		}
+		found = &Span{file: r.file, at: r.at, size: int(r.size)}
+		return nil
+	})
+	if err != nil && found != nil {
+		found.Release()
+		found = nil
+	}
+	return found, err
+}
+
+// fileRange is a part of a segment's file.
+type fileRange struct {
+	file     *sharedFile
+	at, size int64
+}
+
+// rangeOf finds the batches of one segment.
+func (l *Log) rangeOf(v *view, from, upTo int64, maxBytes int, minOne bool) (fileRange, error) {
+	if from >= upTo {
+		return fileRange{}, nil
+	}
+	for i := v.covering(from); i < len(v.segments); i++ {
+		s := v.segments[i]
+		size := s.size.Load()
+		at, err := l.position(s, from, size, true)
+		if err != nil {
+			return fileRange{}, s.corrupt(err)
+		}
+		if at == size {
+			continue // the segment ends before from
+		}
+		end := size
+		if i == len(v.segments)-1 || v.segments[i+1].base > upTo {
+			if end, err = l.position(s, upTo, size, false); err != nil {
+				return fileRange{}, s.corrupt(err)
+			}
+		}
+		if end-at > int64(maxBytes) {
+			if end, err = l.wholeBatches(s, at, maxBytes, size, minOne); err != nil {
+				return fileRange{}, s.corrupt(err)
+			}
+		}
+		return fileRange{s.file, at, end - at}, nil
+	}
+	return fileRange{}, nil
+}
+
+// position returns where the batch with an offset begins, or the first one after it;
+// with within it is, without it is the end of a batch that has it in its middle.
+// Without such a batch it is the segment's size. What was found is remembered: a
+// reader at the tail goes on from where it stopped, and every reader stops at the
+// same high watermark.
+func (l *Log) position(s *segment, offset, size int64, within bool) (int64, error) {
+	if at, ok := l.marks.find(s, offset); ok && at <= size {
+		return at, nil
+	}
+	sc := borrowScanner(s.file, 0, size, l.maxBatch)
+	defer sc.release()
+	b, at, err := s.find(offset, sc)
+	switch {
+	case err != nil:
+		return 0, err
+	case b == nil:
+		at = size
+	case b.BaseOffset() < offset:
+		if !within {
+			at += int64(b.Size())
+		}
+		return at, nil // no place where offset begins
+	}
+	l.marks.remember(s, offset, at)
+	return at, nil
+}
+
+// wholeBatches returns the end of the last batch that ends within maxBytes of at; if
+// there is none, the end of the first one with minOne, else at.
+func (l *Log) wholeBatches(s *segment, at int64, maxBytes int, size int64, minOne bool) (int64, error) {
+	limit := at + int64(maxBytes)
+	e, err := s.offsets.last(func(e indexEntry) bool { return int64(e.position) > limit })
+	if err != nil {
+		return 0, err
+	}
+	sc := borrowScanner(s.file, max(at, int64(e.position)), size, l.maxBatch)
+	defer sc.release()
+	for {
+		b, pos, err := sc.next()
+		switch {
+		case err != nil:
+			return 0, err
+		case b == nil:
+			return pos, nil
+		case pos+int64(b.Size()) <= limit:
+			continue
+		case pos == at && minOne:
+			return pos + int64(b.Size()), nil
+		}
+		l.marks.remember(s, b.BaseOffset(), pos) // where the reader will go on
+		return pos, nil
+	}
+}
+
+// marks remembers where batches begin: those that readers stopped at.
+type marks [8]atomic.Pointer[mark]
+
+// mark says that in a segment the first batch that is not before an offset begins at a
+// position. It stays true as long as the segment is in the view: truncation makes
+// another one.
+type mark struct {
+	segment *segment
+	offset  int64
+	at      int64
+}
+
+func (m *marks) slot(offset int64) *atomic.Pointer[mark] {
+	return &m[uint64(offset)*0x9e3779b97f4a7c15>>61]
+}
+
+func (m *marks) find(s *segment, offset int64) (at int64, ok bool) {
+	k := m.slot(offset).Load()
+	if k == nil || k.segment != s || k.offset != offset {
+		return 0, false
+	}
+	return k.at, true
+}
+
+func (m *marks) remember(s *segment, offset, at int64) {
+	m.slot(offset).Store(&mark{s, offset, at})
+}
