@@ -218,7 +218,7 @@ func (l *lab) recovered() {
 
 func (l *lab) pids() map[uint64]int {
 	pids := map[uint64]int{}
-	for _, n := range l.nodes {
+	for _, n := range l.everybody() {
 		if p := n.process(); p != nil {
 			pids[n.id] = p.PID()
 		}

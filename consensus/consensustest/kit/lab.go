@@ -32,7 +32,7 @@ type lab struct {
 	background sync.WaitGroup
 	serials    atomic.Int64
 
-	nodes   []*node
+	nodes   []*node // only the case's goroutine adds to them; see everybody
 	tuning  consensus.GroupTuning
 	timing  consensus.Timing
 	strange bool          // every message to the replicas has fields that nobody knows
@@ -77,7 +77,9 @@ func (l *lab) addNodes(count int) {
 		id := uint64(len(l.nodes) + 1)
 		n := &node{l: l, id: id, dir: filepath.Join(l.dir, fmt.Sprintf("replica-%d", id)), listen: freePort(l.must), state: newMachine(), moved: make(chan struct{})}
 		l.must(os.MkdirAll(n.dir, 0o700))
+		l.mu.Lock()
 		l.nodes = append(l.nodes, n)
+		l.mu.Unlock()
 	}
 	if l.links != nil {
 		l.must(l.links.connect(l.nodes))
@@ -231,7 +233,7 @@ func (l *lab) status() string {
 func (l *lab) ready() (*node, consensus.Leadership) {
 	var leader *node
 	var at consensus.Leadership
-	for _, n := range l.nodes {
+	for _, n := range l.everybody() {
 		if s := n.leadership(); s.Role == consensus.LeaderReady && n.applied() >= s.ReadyIndex && (leader == nil || s.Term > at.Term) {
 			leader, at = n, s
 		}
@@ -246,6 +248,13 @@ func (l *lab) leader() (leader *node, at consensus.Leadership) {
 		return leader != nil
 	})
 	return leader, at
+}
+
+// everybody is the nodes, for goroutines that are not the case's.
+func (l *lab) everybody() []*node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes
 }
 
 func (l *lab) others(not ...*node) []*node {

@@ -163,7 +163,8 @@ func randomOperation(random *rand.Rand, value string) operation {
 func (l *lab) operate(ctx context.Context, op operation, id string, random *rand.Rand) (r reply, took bool) {
 	ctx, cancel := context.WithTimeout(ctx, opDeadline)
 	defer cancel()
-	n := l.nodes[random.IntN(len(l.nodes))]
+	nodes := l.everybody()
+	n := nodes[random.IntN(len(nodes))]
 	at := n.leadership()
 	if at.Role != consensus.LeaderReady {
 		return reply{}, false
