@@ -34,8 +34,8 @@ func newBackend() *backend {
 }
 
 type backend struct {
-	fatal   func(error)                                     // ends the process; tests replace it
-	openLog func(dir string, segmentBytes int) (wal, error) // tests replace it
+	fatal   func(error)                              // ends the process; tests replace it
+	openLog func(dir string, o Options) (wal, error) // of the group in dir; tests replace it
 
 	mu      sync.Mutex
 	cfg     consensus.StartConfig

@@ -17,13 +17,9 @@ func members(ids ...raft.ServerID) raft.Configuration {
 // The members follow the log: what is appended counts at once, and no more once
 // it was cut off; a snapshot's take the place of those before it.
 func TestConfigurationsFollowTheLog(t *testing.T) {
-	w, err := openLog(t.TempDir(), 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &store{wal: w, fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	s := openStore(t, storeSegments, t.TempDir())
 	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
+		if err := s.wal.Close(); err != nil {
 			t.Error(err)
 		}
 	})

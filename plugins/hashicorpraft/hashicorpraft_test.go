@@ -2,6 +2,7 @@ package hashicorpraft
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,8 +15,11 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel() // it mostly waits for elections
-	// Small segments, so that the log has several.
-	consensustest.Run(t, consensustest.Config{New: New, Options: []byte(`{"log_segment_bytes": 1048576}`)})
+	onBothStores(t, func(t *testing.T, name string) {
+		t.Parallel()
+		// Small segments, so that the log has several.
+		consensustest.Run(t, consensustest.Config{New: New, Options: fmt.Appendf(nil, `{"log_store": %q, "log_segment_bytes": 1048576}`, name)})
+	})
 }
 
 // failing is a log whose writes fail once broken is set.
@@ -40,8 +44,8 @@ func TestFailedWriteIsFatal(t *testing.T) {
 	b := newBackend()
 	fatal, broken := make(chan error, 64), &atomic.Bool{}
 	b.fatal = func(err error) { fatal <- err }
-	b.openLog = func(dir string, segmentBytes int) (wal, error) {
-		w, err := openLog(dir, segmentBytes)
+	b.openLog = func(dir string, o Options) (wal, error) {
+		w, err := openLog(dir, o)
 		return failing{w, broken}, err
 	}
 	cfg := consensus.StartConfig{ReplicaID: 1, DataDir: t.TempDir(), Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0"}}
@@ -103,12 +107,12 @@ func TestOneGroup(t *testing.T) {
 }
 
 func TestValidateNamesEveryProblem(t *testing.T) {
-	problems := New().Validate([]byte(`{"log_segment_bytes": 5, "max_append_entries": "many", "segment": 1}`))
+	problems := New().Validate([]byte(`{"log_segment_bytes": 5, "log_store": "bolt", "max_append_entries": "many", "segment": 1}`))
 	var got []string
 	for _, p := range problems {
 		got = append(got, p.Path)
 	}
-	if want := "log_segment_bytes max_append_entries segment"; strings.Join(got, " ") != want {
+	if want := "log_segment_bytes log_store max_append_entries segment"; strings.Join(got, " ") != want {
 		t.Fatalf("got problems with %q, want %q", got, want)
 	}
 }

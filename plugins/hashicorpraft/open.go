@@ -28,7 +28,7 @@ func openGroup(b *backend, spec consensus.GroupSpec) (*group, error) {
 }
 
 func (g *group) recover() error {
-	logDir := filepath.Join(g.dir, "log")
+	logDir := filepath.Join(g.dir, logFolder)
 	_, err := os.Stat(logDir)
 	switch {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
@@ -39,9 +39,9 @@ func (g *group) recover() error {
 	if err := errors.Join(os.MkdirAll(logDir, 0o700), syncDir(g.dir), syncDir(g.b.cfg.DataDir)); err != nil {
 		return err
 	}
-	w, err := g.b.openLog(logDir, g.b.options.LogSegmentBytes)
+	w, err := g.b.openLog(g.dir, g.b.options)
 	if err != nil {
-		return fmt.Errorf("%w: open the log: %w", consensus.ErrStorageFailed, err)
+		return err
 	}
 	g.store = &store{wal: w, fatal: g.b.fatal}
 	if g.snapshots, err = openSnapshots(filepath.Join(g.dir, "snapshots")); err != nil {

@@ -15,6 +15,12 @@ import (
 
 // Options are this backend's own settings.
 type Options struct {
+	// LogStore is what the log is kept in: "seglog", the segment log that etcd-raft
+	// uses too, or "raft-wal", the library's own companion, which can not tell
+	// damage to its newest segment from a torn write. It counts for a new data
+	// directory; an existing one keeps what it was made with, and is refused if
+	// another one is asked for. Nothing, the default, means seglog for a new one.
+	LogStore string `json:"log_store"`
 	// LogSegmentBytes is the size of a log segment, which is allocated at once.
 	// Default 64 MiB; smaller ones free disk sooner after a compaction.
 	LogSegmentBytes int `json:"log_segment_bytes"`
@@ -32,6 +38,8 @@ const schema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
+    "log_store": {"type": "string", "enum": ["seglog", "raft-wal"], "default": "seglog",
+      "description": "What the log is kept in: seglog, which etcd-raft uses too and which tells damage from a torn write, or raft-wal, the library's companion, so that two backends can be compared with storage held equal or not. A data directory keeps what it was made with."},
     "log_segment_bytes": {"type": "integer", "minimum": 1048576, "maximum": 1073741824, "default": 67108864,
       "description": "Size of a log segment, allocated at once."},
     "max_append_entries": {"type": "integer", "minimum": 1, "maximum": 1024, "default": 512,
@@ -54,6 +62,11 @@ func parseOptions(raw json.RawMessage) (Options, []consensus.Diagnostic) {
 		var to *int
 		var lowest, highest int
 		switch key {
+		case "log_store":
+			if err := json.Unmarshal(keys[key], &o.LogStore); err != nil || o.LogStore != storeSegments && o.LogStore != storeRaftWAL {
+				problems = append(problems, consensus.Diagnostic{Path: key, Message: fmt.Sprintf("%s is neither %q nor %q", keys[key], storeSegments, storeRaftWAL)})
+			}
+			continue
 		case "log_segment_bytes":
 			to, lowest, highest = &o.LogSegmentBytes, 1<<20, 1<<30
 		case "max_append_entries":

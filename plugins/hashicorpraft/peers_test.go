@@ -123,8 +123,8 @@ func TestLoopAge(t *testing.T) {
 	c := newCluster(t)
 	n := c.start(1, 1)
 	stuck, release := make(chan struct{}), make(chan struct{})
-	n.backend.openLog = func(dir string, segmentBytes int) (wal, error) {
-		w, err := openLog(dir, segmentBytes)
+	n.backend.openLog = func(dir string, o Options) (wal, error) {
+		w, err := openLog(dir, o)
 		return &stalling{wal: w, stuck: stuck, release: release}, err
 	}
 	n.open(consensus.OpenBootstrap, n.member)

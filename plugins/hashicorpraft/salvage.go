@@ -25,12 +25,13 @@ func (b *backend) Salvage(dir string, raw json.RawMessage, g consensus.GroupID) 
 		return nil, fmt.Errorf("%w: option %q: %s", consensus.ErrInvalidArgument, problems[0].Path, problems[0].Message)
 	}
 	dir = groupDir(dir, g)
-	if _, err := os.Stat(filepath.Join(dir, "log")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, logFolder)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("salvage group %d: %w", g, consensus.ErrGroupNotFound)
 	}
-	w, err := b.openLog(filepath.Join(dir, "log"), options.LogSegmentBytes)
+	options.LogStore = "" // whatever it was made with
+	w, err := b.openLog(dir, options)
 	if err != nil {
-		return nil, fmt.Errorf("salvage group %d: %w: %w", g, consensus.ErrStorageFailed, err)
+		return nil, fmt.Errorf("salvage group %d: %w", g, err)
 	}
 	r := &remains{store: &store{wal: w, fatal: func(error) {}}} // every caller gets the error itself
 	if err := r.look(dir); err != nil {

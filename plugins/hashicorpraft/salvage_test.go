@@ -2,8 +2,6 @@ package hashicorpraft
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -15,11 +13,7 @@ import (
 // salvaged.
 func TestSalvageTakesTheUndecidedEnd(t *testing.T) {
 	dir := t.TempDir()
-	log := filepath.Join(groupDir(dir, 1), "log")
-	if err := os.MkdirAll(log, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s := openStore(t, log)
+	s := openStore(t, storeSegments, groupDir(dir, 1))
 	if err := s.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogNoop}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
-// wal is what this package uses of raft-wal.
+// wal is what this package uses of a log: raft-wal, or the segment log.
 type wal interface {
 	raft.LogStore
 	raft.StableStore
@@ -22,7 +22,7 @@ type wal interface {
 }
 
 // store is the log, the term and the vote, as the library sees them. It adds
-// two things to raft-wal.
+// two things to what it is kept in.
 //
 // After a write that failed nobody knows what is on the disk, but the library
 // makes the leader a follower and goes on. store ends the process instead
@@ -66,8 +66,8 @@ func (s *store) write(what string, f func() error) error {
 
 // fail ends the process, unless err only says that the log was closed by a stop.
 func (s *store) fail(err error) error {
-	if errors.Is(err, types.ErrClosed) {
-		return fmt.Errorf("%w: %w", consensus.ErrShuttingDown, types.ErrClosed)
+	if errors.Is(err, types.ErrClosed) || errors.Is(err, consensus.ErrShuttingDown) {
+		return fmt.Errorf("%w: %w", consensus.ErrShuttingDown, err)
 	}
 	s.failed.CompareAndSwap(nil, &err)
 	s.fatal(err)

@@ -2,6 +2,8 @@ package hashicorpraft
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -9,10 +11,24 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
-// openStore opens the store in dir; it fails the test if the store gives up.
-func openStore(t *testing.T, dir string) *store {
+// onBothStores runs a test on everything that the log can be kept in.
+func onBothStores(t *testing.T, test func(t *testing.T, name string)) {
+	for _, name := range []string{storeSegments, storeRaftWAL} {
+		t.Run(name, func(t *testing.T) { test(t, name) })
+	}
+}
+
+// smallLog has segments that are made fast.
+func smallLog(name string) Options { return Options{LogStore: name, LogSegmentBytes: 1 << 20} }
+
+// openStore opens the store in a group's folder; it fails the test if the store
+// gives up.
+func openStore(t *testing.T, name, dir string) *store {
 	t.Helper()
-	w, err := openLog(dir, 1<<20)
+	if err := os.MkdirAll(filepath.Join(dir, logFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := openLog(dir, smallLog(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +60,12 @@ func wantTerms(t *testing.T, s *store, first, last uint64, term func(uint64) uin
 
 // raft-wal alone can not read the log again after its end was cut off.
 func TestLogIsReadableAfterItsEndWasCutOff(t *testing.T) {
+	onBothStores(t, logIsReadableAfterItsEndWasCutOff)
+}
+
+func logIsReadableAfterItsEndWasCutOff(t *testing.T, name string) {
 	dir := t.TempDir()
-	s := openStore(t, dir)
+	s := openStore(t, name, dir)
 	fill(t, s, 1, 20, 1)
 	term := func(i uint64) uint64 { return 1 + min(1, i/16) }
 	for range 3 {
@@ -57,7 +77,7 @@ func TestLogIsReadableAfterItsEndWasCutOff(t *testing.T) {
 		if err := s.wal.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s = openStore(t, dir)
+		s = openStore(t, name, dir)
 		wantTerms(t, s, 1, 20, term)
 	}
 	if err := s.wal.Close(); err != nil {
@@ -65,7 +85,9 @@ func TestLogIsReadableAfterItsEndWasCutOff(t *testing.T) {
 	}
 }
 
-func TestSnapshotAndLog(t *testing.T) {
+func TestSnapshotAndLog(t *testing.T) { onBothStores(t, snapshotAndLog) }
+
+func snapshotAndLog(t *testing.T, name string) {
 	tests := []struct {
 		name        string
 		last        uint64 // the log has entries 1 to last, of term 1
@@ -82,7 +104,7 @@ func TestSnapshotAndLog(t *testing.T) {
 	one := func(uint64) uint64 { return 1 }
 	for _, tt := range tests {
 		t.Run(tt.name+", at the start", func(t *testing.T) {
-			s := openStore(t, t.TempDir())
+			s := openStore(t, name, t.TempDir())
 			fill(t, s, 1, tt.last, 1)
 			if err := s.cover(tt.index, tt.term, configuration{}); err != nil {
 				t.Fatal(err)
@@ -91,7 +113,7 @@ func TestSnapshotAndLog(t *testing.T) {
 			goesOn(t, s, max(tt.end, tt.index), tt.index, tt.term)
 		})
 		t.Run(tt.name+", installed", func(t *testing.T) {
-			s := openStore(t, t.TempDir())
+			s := openStore(t, name, t.TempDir())
 			fill(t, s, 1, tt.last, 1)
 			s.install(tt.index, tt.term, configuration{})
 			if first, err := s.firstReadable(); err != nil || first <= tt.index {
@@ -128,8 +150,10 @@ func goesOn(t *testing.T, s *store, last, index, term uint64) {
 	}
 }
 
-func TestCompactKeepsTheLastEntry(t *testing.T) {
-	s := openStore(t, t.TempDir())
+func TestCompactKeepsTheLastEntry(t *testing.T) { onBothStores(t, compactKeepsTheLastEntry) }
+
+func compactKeepsTheLastEntry(t *testing.T, name string) {
+	s := openStore(t, name, t.TempDir())
 	fill(t, s, 1, 10, 1)
 	if err := s.cover(10, 1, configuration{}); err != nil {
 		t.Fatal(err)
@@ -148,8 +172,10 @@ func TestCompactKeepsTheLastEntry(t *testing.T) {
 }
 
 // A stop is no failure: whoever still reads then does not end the process.
-func TestUseAfterCloseIsNotFatal(t *testing.T) {
-	s := openStore(t, t.TempDir())
+func TestUseAfterCloseIsNotFatal(t *testing.T) { onBothStores(t, useAfterCloseIsNotFatal) }
+
+func useAfterCloseIsNotFatal(t *testing.T, name string) {
+	s := openStore(t, name, t.TempDir())
 	fill(t, s, 1, 3, 1)
 	if err := s.wal.Close(); err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// openLog opens raft-wal v0.4.0, and mends two things in it.
-func openLog(dir string, segmentBytes int) (wal, error) {
+// openRaftWAL opens raft-wal v0.4.0, and mends two things in it.
+func openRaftWAL(dir string, segmentBytes int) (wal, error) {
 	meta := &metadb.BoltMetaDB{}
 	w, err := raftwal.Open(dir,
 		raftwal.WithSegmentSize(segmentBytes),
