@@ -18,9 +18,9 @@ import (
 	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
-// judge runs the cases that have one of only in their name, or all, and returns
-// the rules that were found broken, and where.
-func judge(t *testing.T, seed uint64, patience time.Duration, wrong mutation, only ...string) (rules []string, report *kit.Report) {
+// judge runs the cases that have one of only in their name, or all, width at a
+// time, and returns the rules that were found broken, and where.
+func judge(t *testing.T, width int, seed uint64, patience time.Duration, wrong mutation, only ...string) (rules []string, report *kit.Report) {
 	r, before := newReference(wrong)
 	front := kit.InProcess{New: r.New, Environment: func(b consensus.Backend, env map[string]string) {
 		if b, ok := b.(*replica); ok {
@@ -33,6 +33,9 @@ func judge(t *testing.T, seed uint64, patience time.Duration, wrong mutation, on
 	o := kit.Options{Level: 3, Quick: true, Seed: seed, Patience: patience, Dir: t.TempDir(), Previous: kit.InProcess{New: before.New}}
 	d := r.New().Describe()
 	report = kit.NewReport(front, o, d)
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	slots := make(chan struct{}, width)
 	for _, c := range kit.Selected(o) {
 		if len(only) > 0 && !slices.ContainsFunc(only, func(part string) bool { return strings.Contains(c.String(), part) }) {
 			continue
@@ -40,8 +43,16 @@ func judge(t *testing.T, seed uint64, patience time.Duration, wrong mutation, on
 		if c.Level == 3 && !slices.Contains(withoutNetwork, c.Number) {
 			continue
 		}
-		report.Add(kit.RunCase(t.Context(), front, o, c, d))
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			one := kit.RunCase(t.Context(), front, o, c, d)
+			mu.Lock()
+			defer mu.Unlock()
+			report.Add(one)
+		})
 	}
+	running.Wait()
 	for _, one := range report.Results {
 		for _, rule := range one.BrokenRules() {
 			if !slices.Contains(rules, rule) {
@@ -67,7 +78,7 @@ var refuseStrange = []grpc.DialOption{grpc.WithChainUnaryInterceptor(
 
 // The reference keeps every rule: what the kit finds in a mutant is the mutation.
 func TestReferencePasses(t *testing.T) {
-	if rules, report := judge(t, 1, time.Minute, mutation{}); len(rules) > 0 {
+	if rules, report := judge(t, 4, 1, time.Minute, mutation{}); len(rules) > 0 {
 		t.Fatalf("the reference breaks %v:\n%s", rules, report.Text())
 	}
 }
@@ -125,7 +136,7 @@ func TestMutants(t *testing.T) {
 	}
 	// They mostly wait, so more of them run at once than there are processors.
 	found, reports := make([][]string, len(mutants)), make([]*kit.Report, len(mutants))
-	slots := make(chan struct{}, 6)
+	slots := make(chan struct{}, 10)
 	var running sync.WaitGroup
 	for i, m := range mutants {
 		running.Go(func() {
@@ -133,7 +144,7 @@ func TestMutants(t *testing.T) {
 			defer func() { <-slots }()
 			// A kill has to hit a moment for some of them: the quick form gets a few.
 			for seed := uint64(1); seed <= maxSeeds && !slices.Contains(found[i], m.rule); seed++ {
-				found[i], reports[i] = judge(t, seed, 10*time.Second, m.wrong, m.only)
+				found[i], reports[i] = judge(t, 1, seed, 10*time.Second, m.wrong, m.only)
 			}
 		})
 	}
