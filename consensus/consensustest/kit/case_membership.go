@@ -13,7 +13,7 @@ import (
 
 var membershipCases = []Case{
 	{Number: 20, Name: "from one replica to three", Level: 2, Nodes: 1, Members: 3, Rules: []string{"M2", "M4", "LEARNERS", "D3", "P3"}, Needs: consensus.CapLearners, run: grow},
-	{Number: 20, Name: "changes are compared and set", Level: 2, Nodes: 3, Members: 4, Rules: []string{"M1", "M2"}, Needs: consensus.CapLearners, run: compareAndSet},
+	{Number: 20, Name: "changes are compared and set", Level: 2, Nodes: 3, Members: 4, Rules: []string{"M1", "M2", "JOINT_CONSENSUS"}, Needs: consensus.CapLearners, run: compareAndSet},
 	{Number: 20, Name: "demoted, removed and replaced", Level: 2, Nodes: 3, Members: 4, Rules: []string{"M1", "M3", "LEARNERS", "D3", "P3"}, Needs: consensus.CapLearners, run: demoteAndRemove},
 	{Number: 20, Name: "several changes at once", Level: 2, Nodes: 3, Members: 5, Rules: []string{"JOINT_CONSENSUS", "M1", "D3", "P3"}, Needs: consensus.CapJointConsensus, run: joint},
 	{Number: 20, Name: "every replica is replaced under load", Level: 3, Nodes: 3, Members: 4, Rules: []string{"M1", "M2", "M3", "M4", "D3", "P3", "S1"}, Needs: consensus.CapLearners, run: replaceAll},
@@ -264,11 +264,25 @@ func compareAndSet(l *lab) {
 			l.checks.breaks("M1", "replica %d follows, and changes the members", n.id)
 		}
 	}
+	l.oneAtATime(guest(60), guest(61))
 	for round := range l.scale(3, 10, 50) {
 		l.race(func(i int) consensus.Change { return guest(uint64(100 + 10*round + i)) })
 	}
 	l.commit(10, 4)
 	l.converge()
+}
+
+// oneAtATime wants that who does not claim joint consensus refuses two changes at once.
+func (l *lab) oneAtATime(changes ...consensus.Change) {
+	if slices.Contains(l.described.Capabilities, consensus.CapJointConsensus) {
+		return
+	}
+	leader, at := l.leader()
+	before := l.members(leader)
+	m, err := l.tryChange(leader, before.ConfigIndex, changes...)
+	if leader.leadership() == at && !errors.Is(err, consensus.ErrUnsupported) {
+		l.checks.breaks("JOINT_CONSENSUS", "the capability is not claimed, and two changes at once give %+v, %v", m, err)
+	}
 }
 
 // race makes several changes of the same configuration at the same time. At most
