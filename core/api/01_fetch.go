@@ -174,6 +174,9 @@ func (f *fetching) answer(results []replica.FetchResult) {
 }
 
 func (f *fetching) fill(t *protocol.FetchedTopic, out *protocol.FetchedPartition, r *replica.FetchResult) {
+	if r.Records != nil {
+		out.Records = r.Records
+	}
 	if r.Err != nil {
 		f.fail(t, out, r.Err)
 		if out.ErrorCode == int16(protocol.OffsetOutOfRange) {
@@ -184,9 +187,6 @@ func (f *fetching) fill(t *protocol.FetchedTopic, out *protocol.FetchedPartition
 	out.HighWatermark, out.LastStable, out.LogStart = r.HighWatermark, r.LastStable, r.LogStart
 	if d := r.Diverging; d != nil {
 		out.DivergingEpoch, out.DivergingEnd = d.Epoch, d.EndOffset
-	}
-	if r.Records != nil {
-		out.Records = protocol.Bytes(r.Records)
 	}
 }
 

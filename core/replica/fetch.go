@@ -66,6 +66,13 @@ type fetching struct {
 	plan    FetchPlan
 	parts   []*Partition // nil where there is an error already
 	results []FetchResult
+	seen    []seen // when results were read
+}
+
+// seen is what decides on the result of a partition.
+type seen struct {
+	leadership *leadership
+	readable   int64
 }
 
 func newFetching(m *Manager, plan FetchPlan) *fetching {
@@ -73,6 +80,7 @@ func newFetching(m *Manager, plan FetchPlan) *fetching {
 		plan:    plan,
 		parts:   make([]*Partition, len(plan.Parts)),
 		results: make([]FetchResult, len(plan.Parts)),
+		seen:    make([]seen, len(plan.Parts)),
 	}
 	for i, part := range plan.Parts {
 		f.parts[i], f.results[i].Err = m.Partition(part.TopicID, part.Partition)
@@ -80,7 +88,7 @@ func newFetching(m *Manager, plan FetchPlan) *fetching {
 	return f
 }
 
-// read reads every partition anew, and tells if the answer can be sent. first is
+// read looks at every partition, and tells if the answer can be sent. first is
 // the time at which a follower's positions count.
 func (f *fetching) read(first bool) (done bool) {
 	total := 0
@@ -89,13 +97,38 @@ func (f *fetching) read(first bool) (done bool) {
 			done = true
 			continue
 		}
-		r := f.plan.Parts[i].ReadRequest
-		r.MinOne = total == 0
-		r.MaxBytes = max(0, min(r.MaxBytes, f.plan.MaxBytes-total))
-		res, err := p.read(r, first)
-		f.results[i] = FetchResult{res, err}
-		total += len(res.Records)
-		done = done || err != nil || res.Diverging != nil
+		room := max(0, f.plan.MaxBytes-total)
+		if first || !f.same(i, p, room) {
+			f.readPart(i, p, room, total == 0, first)
+		}
+		res := &f.results[i]
+		total += res.Records.Size()
+		done = done || res.Err != nil || res.Diverging != nil
 	}
 	return done || total >= f.plan.MinBytes
+}
+
+// readPart reads a partition anew.
+func (f *fetching) readPart(i int, p *Partition, room int, minOne, first bool) {
+	if old := f.results[i].Records; old != nil {
+		old.Release()
+	}
+	r := f.plan.Parts[i].ReadRequest
+	r.MinOne = minOne
+	r.MaxBytes = min(r.MaxBytes, room)
+	f.seen[i] = seen{p.leadership.Load(), p.readable(r)}
+	res, err := p.read(r, first)
+	f.results[i] = FetchResult{res, err}
+}
+
+// same tells if a partition would give the same result again, which then only gets
+// the offsets of now: a long poll over many partitions is woken by few of them.
+func (f *fetching) same(i int, p *Partition, room int) bool {
+	res := &f.results[i]
+	now := seen{p.leadership.Load(), p.readable(f.plan.Parts[i].ReadRequest)}
+	if now != f.seen[i] || p.failure.Load() != nil || res.Records.Size() > room {
+		return false
+	}
+	res.ReadResult = p.result(res.Records)
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
 	"github.com/quorate/quorate/protocol/record"
 )
@@ -78,6 +79,19 @@ func (c *cluster) mustProduce(p *Partition, acks int16, values ...string) Append
 		c.t.Fatalf("await acks: %v", err)
 	}
 	return a
+}
+
+// contentOf reads and releases what a fetch gave.
+func contentOf(s *wal.Span) []byte {
+	if s == nil {
+		return nil
+	}
+	defer s.Release()
+	b := make([]byte, s.Size())
+	if _, err := s.ReadAt(b, 0); err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // bytesOf is a replica's log below an offset.

@@ -74,7 +74,7 @@ func serveFetch(ctx context.Context, m *Manager, req *kmsg.FetchRequest) *kmsg.F
 			r, part := results[0], &resp.Topics[i].Partitions[j]
 			results = results[1:]
 			part.ErrorCode = int16(protocol.CodeOf(r.Err))
-			part.HighWatermark, part.LogStartOffset, part.RecordBatches = r.HighWatermark, r.LogStart, r.Records
+			part.HighWatermark, part.LogStartOffset, part.RecordBatches = r.HighWatermark, r.LogStart, contentOf(r.Records)
 			if r.Diverging != nil {
 				part.DivergingEpoch.Epoch, part.DivergingEpoch.EndOffset = r.Diverging.Epoch, r.Diverging.EndOffset
 			}

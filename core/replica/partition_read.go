@@ -3,6 +3,7 @@ package replica
 import (
 	"time"
 
+	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
 )
 
@@ -42,11 +43,8 @@ func (p *Partition) read(r ReadRequest, record bool) (ReadResult, error) {
 	if r.Replica != nil && record {
 		p.followerFetched(l, r.Replica, r.Offset, time.Now())
 	}
-	records, err := p.readUpTo(r, p.readable(r))
-	if err != nil {
-		return p.result(nil), err
-	}
-	return p.result(records), nil
+	records, err := p.spanUpTo(r, p.readable(r))
+	return p.result(records), err
 }
 
 // readable is where a reader's records end.
@@ -55,6 +53,17 @@ func (p *Partition) readable(r ReadRequest) int64 {
 		return p.wal.End()
 	}
 	return p.highWatermark.Load()
+}
+
+func (p *Partition) spanUpTo(r ReadRequest, end int64) (*wal.Span, error) {
+	if r.Offset >= end || r.MaxBytes <= 0 && !r.MinOne {
+		return nil, nil
+	}
+	span, err := p.wal.Span(r.Offset, end, r.MaxBytes, r.MinOne)
+	if err != nil {
+		return nil, p.logError("read", err)
+	}
+	return span, nil
 }
 
 func (p *Partition) readUpTo(r ReadRequest, end int64) ([]byte, error) {
@@ -69,7 +78,7 @@ func (p *Partition) readUpTo(r ReadRequest, end int64) ([]byte, error) {
 }
 
 // result is records with the offsets as they are now.
-func (p *Partition) result(records []byte) ReadResult {
+func (p *Partition) result(records *wal.Span) ReadResult {
 	mark := p.highWatermark.Load()
 	return ReadResult{Records: records, HighWatermark: mark, LastStable: mark, LogStart: p.wal.Start()}
 }

@@ -71,7 +71,7 @@ func TestRead(t *testing.T) {
 			got, err := c.on(tt.on, topic).Read(tt.req)
 			wantCode(t, err, tt.code)
 			batches := 0
-			for range record.Split(got.Records) {
+			for range record.Split(contentOf(got.Records)) {
 				batches++
 			}
 			if batches != tt.want {
@@ -120,8 +120,8 @@ func TestFetch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			got := m.Fetch(t.Context(), tt.plan)
 			for i, want := range tt.want {
-				if len(got[i].Records) != want {
-					t.Errorf("partition %d has %d bytes, want %d", i, len(got[i].Records), want)
+				if got[i].Records.Size() != want {
+					t.Errorf("partition %d has %d bytes, want %d", i, got[i].Records.Size(), want)
 				}
 			}
 			wantCode(t, got[0].Err, tt.code)
@@ -153,6 +153,39 @@ func TestFetchWaits(t *testing.T) {
 			wantCode(t, (<-result).Err, tt.want)
 		})
 	}
+}
+
+// TestFetchMinBytesOverAll: what is waited for is counted over all partitions, and a
+// partition that was not what woke the fetch keeps its records.
+func TestFetchMinBytesOverAll(t *testing.T) {
+	c := testCluster(t, 1, nil)
+	first, second := c.topic("first", 1, []int32{1}), c.topic("second", 2, []int32{1})
+	m, size := c.nodes[1].m, len(batchOf("a"))
+	c.mustProduce(c.on(1, first), AcksAll, "a")
+	results := make(chan []FetchResult, 1)
+	go func() {
+		results <- m.Fetch(t.Context(), FetchPlan{MinBytes: 3 * size, MaxBytes: 1 << 20, MaxWait: time.Hour, Parts: []FetchPart{
+			{first, 0, readAt(0)}, {second, 0, readAt(0)},
+		}})
+	}()
+	c.await("the fetch waits", func() bool { return c.on(1, first).marks.count.Load() > 0 && c.on(1, second).marks.count.Load() > 0 })
+	c.mustProduce(c.on(1, second), AcksAll, "b")
+	select {
+	case <-results:
+		t.Fatal("answered with less than was asked for")
+	default:
+	}
+	a := c.mustProduce(c.on(1, second), AcksAll, "c")
+	got := <-results
+	if got[0].Records.Size() != size || got[1].Records.Size() != 2*size || got[1].HighWatermark != a.End {
+		t.Errorf("got %d and %d bytes, high watermark %d; want %d, %d and %d", got[0].Records.Size(), got[1].Records.Size(), got[1].HighWatermark, size, 2*size, a.End)
+	}
+	for batch, err := range record.Split(contentOf(got[1].Records)) {
+		if err != nil || !batch.CheckCRC() {
+			t.Errorf("batch at %d: %v", batch.BaseOffset(), err)
+		}
+	}
+	got[0].Records.Release()
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 )
 
 // Images is where the manager finds the latest metadata; metadata.Loader has it.
@@ -89,8 +90,8 @@ type EpochEnd struct {
 // ReadResult is the answer to a ReadRequest. The offsets are also set beside an
 // OFFSET_OUT_OF_RANGE error.
 type ReadResult struct {
-	// Records is whole batches. The caller owns it.
-	Records       []byte
+	// Records is whole batches where they lie, nil if there are none. Release it.
+	Records       *wal.Span
 	HighWatermark int64
 	LastStable    int64
 	LogStart      int64

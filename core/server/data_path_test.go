@@ -4,11 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sys/unix"
 
 	"github.com/quorate/quorate/protocol"
 )
@@ -241,4 +249,210 @@ func TestFetchThatNobodyHears(t *testing.T) {
 	close(hold)
 	c.wantClosed()
 	eventually(t, "both released", func() bool { return released.Load() == 2 })
+}
+
+// inTemp is records in a file of the operating system, behind some bytes of others.
+type inTemp struct {
+	counted
+	file *os.File
+	at   int64
+	size int
+}
+
+func (r inTemp) Size() int { return r.size }
+
+func (r inTemp) ReadAt(p []byte, at int64) (int, error) { return r.file.ReadAt(p, r.at+at) }
+
+func (r inTemp) File() (syscall.Conn, int64, bool) { return r.file, r.at, true }
+
+// tempFile is a file with content.
+func tempFile(t testing.TB, content []byte) *os.File {
+	t.Helper()
+	f, err := os.Create(t.TempDir() + "/records")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() }) // a test may have closed it
+	if _, err := f.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// noise is bytes of which no part is like another.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	random := rand.New(rand.NewPCG(8, 15))
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return b
+}
+
+// TestFilesAreSent has many connections read parts of the same file at once, around
+// the size from which the kernel sends it.
+func TestFilesAreSent(t *testing.T) {
+	t.Parallel()
+	content := noise(9 << 20)
+	file := tempFile(t, content)
+	var released atomic.Int32
+	sizes := []int{1, sendfileFrom - 1, sendfileFrom, 100 << 10, 8 << 20, 0, 77}
+	h := start(t, nil)
+	for i, size := range sizes {
+		h.handler.records[int32(i)] = func() protocol.Records {
+			return inTemp{counted: counted{released: &released}, file: file, at: int64(100 * i), size: size}
+		}
+	}
+	const readers = 4
+	var wg sync.WaitGroup
+	for range readers {
+		c := h.dial(t, "clients")
+		wg.Go(func() {
+			if _, err := c.Write(request(5, fetchOf(len(sizes)), 12)); err != nil {
+				t.Error(err)
+				return
+			}
+			frame, err := protocol.ReadResponseFrame(c, 16<<20)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req := kmsg.NewPtrFetchRequest()
+			req.Version = 12
+			resp, err := protocol.ParseResponse(frame, req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for i, p := range resp.(*kmsg.FetchResponse).Topics[0].Partitions {
+				if !bytes.Equal(p.RecordBatches, content[100*i:100*i+sizes[i]]) {
+					t.Errorf("partition %d: %d bytes, want others or %d", i, len(p.RecordBatches), sizes[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "all released", func() bool { return int(released.Load()) == readers*len(sizes) })
+}
+
+// TestFileThatIsShorter: what was promised and is not there ends the connection, also
+// if the file was closed.
+func TestFileThatIsShorter(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*os.File) error{
+		"truncated": func(f *os.File) error { return f.Truncate(50 << 10) },
+		"closed":    func(f *os.File) error { return f.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, nil)
+			file := tempFile(t, noise(100<<10))
+			var released atomic.Int32
+			h.handler.records[0] = func() protocol.Records {
+				return inTemp{counted: counted{released: &released}, file: file, size: 100 << 10}
+			}
+			if err := spoil(file); err != nil {
+				t.Fatal(err)
+			}
+			c := h.dial(t, "clients")
+			c.send(request(5, fetchOf(1), 12))
+			got, err := io.ReadAll(c)
+			if err != nil || len(got) > 51<<10 {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+			eventually(t, "released", func() bool { return released.Load() == 1 })
+		})
+	}
+}
+
+// TestSlowConsumerHoldsLittle: consumers that do not read hold no memory while the
+// kernel has no room for them.
+func TestSlowConsumerHoldsLittle(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *Config) { c.RequestMemory = 16 << 20 })
+	file := tempFile(t, noise(8<<20))
+	var released atomic.Int32
+	h.handler.records[0] = func() protocol.Records {
+		return inTemp{counted: counted{released: &released}, file: file, size: 8 << 20}
+	}
+	for range 20 {
+		h.dial(t, "clients").send(request(5, fetchOf(1), 12))
+	}
+	honest := h.dial(t, "clients")
+	honest.send(request(1, produceOf(1<<20), 9))
+	if id, _ := honest.answer(); id != 1 {
+		t.Errorf("got answer %d", id)
+	}
+	m := h.memory[Client]
+	eventually(t, "memory for others", func() bool {
+		if !m.records.TryAcquire(m.recordsMax - 20*2*sendChunk) {
+			return false
+		}
+		m.records.Release(m.recordsMax - 20*2*sendChunk)
+		return true
+	})
+}
+
+// BenchmarkFetchSend sends 8 MiB of a file: by the kernel, through the buffer of a
+// connection, and through a fresh buffer, as it was before.
+func BenchmarkFetchSend(b *testing.B) {
+	const size = 8 << 20
+	file := tempFile(b, noise(size))
+	s, err := New(DefaultConfig(), newFakeHandler(), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bound, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = bound.Close() }()
+	go func() {
+		socket, err := net.Dial("tcp", bound.Addr().String())
+		if err != nil {
+			return
+		}
+		for p := make([]byte, 1<<20); err == nil; {
+			_, err = socket.Read(p)
+		}
+	}()
+	socket, err := bound.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer closeSocket(socket)
+	var released atomic.Int32
+	inKernel := inTemp{counted: counted{released: &released}, file: file, size: size}
+	for _, way := range []struct {
+		name    string
+		records func() protocol.Records
+	}{
+		{"sendfile", func() protocol.Records { return inKernel }},
+		{"buffer", func() protocol.Records { return struct{ protocol.Records }{inKernel} }},
+		{"fresh", func() protocol.Records {
+			p := make([]byte, size)
+			if _, err := file.ReadAt(p, 0); err != nil {
+				b.Fatal(err)
+			}
+			return protocol.Bytes(p)
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, socket, netip.AddrPort{})
+			b.SetBytes(size)
+			b.ReportAllocs()
+			var before, after unix.Rusage
+			_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
+			for b.Loop() {
+				part := protocol.NewFetchedPartition(0, 0)
+				part.Records = way.records()
+				resp := &protocol.FetchResponse{Version: 12, Topics: []protocol.FetchedTopic{{Partitions: []protocol.FetchedPartition{part}}}}
+				if _, err := c.sendFetch(b.Context(), &exchange{}, resp); err != nil {
+					b.Fatal(err)
+				}
+			}
+			_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+			cpu := float64(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / 1e9
+			b.ReportMetric(cpu/(float64(b.N)*size/1e9), "cpu-s/GB")
+		})
+	}
 }

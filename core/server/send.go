@@ -82,9 +82,18 @@ func (s *sender) bytes(p []byte) error {
 	return nil
 }
 
-// records reads records into the buffer. What cannot be read ends the connection: the
+// records lets the kernel send records, or reads them into the buffer. What cannot be
+// read ends the connection: the
 // length is promised already.
 func (s *sender) records(r protocol.Records) error {
+	if socket, file, at, ok := s.conn.sendable(r); ok {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		n, err := s.conn.sendFile(socket, file, at, r.Size())
+		s.sent += n
+		return err
+	}
 	for at, size := 0, r.Size(); at < size; {
 		room, err := s.room()
 		if err != nil {
