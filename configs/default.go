@@ -1,6 +1,9 @@
 package configs
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Default returns what holds for every key that is set nowhere.
 func Default() Config {
@@ -40,10 +43,18 @@ func defaultKafka() Kafka {
 		LogRollHours:            168,
 		LogIndexIntervalBytes:   4096,
 		LogCleanupPolicy:        "delete",
+		LogFlushMessages:        math.MaxInt64,
+		LogFlushMs:              math.MaxInt64,
 		LogMessageTimestampType: "CreateTime",
 		MessageMaxBytes:         1_048_588,
 		ReplicaLagTimeMaxMs:     10_000,
 		ReplicaFetchWaitMaxMs:   500,
+
+		WALSync:              "always",
+		WALSyncIntervalMs:    100,
+		WALSyncIntervalBytes: 16 << 20,
+		WALSegmentBytes:      256 << 20,
+		WALSizeBytes:         1 << 30,
 
 		OffsetsTopicNumPartitions:    50,
 		OffsetsRetentionMinutes:      7 * 24 * 60,

@@ -22,10 +22,19 @@ type Kafka struct {
 	LogRollHours            int64  `koanf:"log.roll.hours"       kind:"int" min:"1" doc:"Age at which a segment is rolled."`
 	LogIndexIntervalBytes   int    `koanf:"log.index.interval.bytes" kind:"int" min:"1" max:"1073741824" doc:"Distance between the entries of a segment's index."`
 	LogCleanupPolicy        string `koanf:"log.cleanup.policy"  kind:"choice" of:"delete compact compact,delete delete,compact" doc:"What becomes of old segments."`
+	LogFlushMessages        int64  `koanf:"log.flush.interval.messages" kind:"int" min:"1" doc:"After how many records a log is synced although nobody waits for it; 1: before each is acknowledged."`
+	LogFlushMs              int64  `koanf:"log.flush.interval.ms" kind:"int" min:"0" doc:"After what time a log is synced although nobody waits for it."`
 	LogMessageTimestampType string `koanf:"log.message.timestamp.type" kind:"choice" of:"CreateTime LogAppendTime" doc:"Whose clock a record's time is of: the producer's or the broker's."`
 	MessageMaxBytes         int    `koanf:"message.max.bytes"    kind:"int" min:"1024" max:"104857600" doc:"The largest record batch, as it is stored."`
 	ReplicaLagTimeMaxMs     int64  `koanf:"replica.lag.time.max.ms" kind:"int" min:"100" doc:"A follower that is behind for so long leaves the in-sync replicas."`
 	ReplicaFetchWaitMaxMs   int64  `koanf:"replica.fetch.wait.max.ms" kind:"int" min:"1" max:"60000" doc:"How long a follower's fetch waits at the leader for new records."`
+
+	WALSync              string `koanf:"wal.sync" kind:"choice" of:"always interval os" doc:"When a record may be acknowledged: once it is on disk; or at once, and it is written soon after (interval) or when the operating system likes (os). Topics override it as durability.sync."`
+	WALSyncIntervalMs    int64  `koanf:"wal.sync.interval.ms" kind:"int" min:"1" max:"60000" doc:"With wal.sync interval: within what time records are on disk."`
+	WALSyncIntervalBytes int64  `koanf:"wal.sync.interval.bytes" kind:"int" min:"1" doc:"With wal.sync interval: after how many bytes they are, if that is sooner."`
+	WALDir               string `koanf:"wal.dir" kind:"path" doc:"Where the commit log is: a disk of its own makes slow disks faster; empty: wal in node/data_dir."`
+	WALSegmentBytes      int64  `koanf:"wal.segment.bytes" kind:"int" min:"1048576" max:"2147483648" doc:"Size of the largest files of the commit log."`
+	WALSizeBytes         int64  `koanf:"wal.size.bytes" kind:"int" min:"2097152" doc:"What the commit log grows to under load; it bounds what a start after a crash replays. At least two files."`
 
 	OffsetsTopicNumPartitions     int32 `koanf:"offsets.topic.num.partitions" kind:"int" min:"1" max:"1000" doc:"Partitions of __consumer_offsets; fixed once the topic exists."`
 	OffsetsTopicReplicationFactor int16 `koanf:"offsets.topic.replication.factor" kind:"int" min:"0" max:"1000" doc:"Replicas of __consumer_offsets; 0: the number of nodes, 3 at most."`
@@ -89,6 +98,10 @@ func (k Kafka) TopicDefaults() map[string]string {
 		"log.index.interval.bytes":   integer(int64(k.LogIndexIntervalBytes)),
 		"log.cleanup.policy":         k.LogCleanupPolicy,
 		"log.message.timestamp.type": k.LogMessageTimestampType,
+
+		"log.flush.interval.messages": integer(k.LogFlushMessages),
+		"log.flush.interval.ms":       integer(k.LogFlushMs),
+		"wal.sync":                    k.WALSync,
 	}
 }
 

@@ -119,6 +119,9 @@ func (c TopicConfig) IndexIntervalBytes() int { return int(c.long("index.interva
 // DeleteRetentionMillis is how long compaction keeps tombstones.
 func (c TopicConfig) DeleteRetentionMillis() int64 { return c.long("delete.retention.ms") }
 
+// DurabilitySync says when an append may be acknowledged: always, interval or os.
+func (c TopicConfig) DurabilitySync() string { return c.text("durability.sync") }
+
 // FlushMessages is after how many records the log is synced.
 func (c TopicConfig) FlushMessages() int64 { return c.long("flush.messages") }
 

@@ -67,6 +67,7 @@ var TopicConfigs = []TopicConfigDef{
 	{"cleanup.policy", ListConfig, "delete", "log.cleanup.policy", "What becomes of old segments: delete, compact, or both.", listOf("delete", "compact")},
 	{"compression.type", StringConfig, "producer", "compression.type", "The codec records are stored with; producer keeps the one they came with.", oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")},
 	{"delete.retention.ms", LongConfig, "86400000", "log.cleaner.delete.retention.ms", "How long compaction keeps tombstones.", long(0, math.MaxInt64)},
+	{"durability.sync", StringConfig, "always", "wal.sync", "When an append may be acknowledged: once it is on stable storage, or at once and it is written soon after (interval), or at once and the operating system writes it (os).", oneOf("always", "interval", "os")},
 	{"file.delete.delay.ms", LongConfig, "60000", "log.segment.delete.delay.ms", "How long a removed file stays on disk.", long(0, math.MaxInt64)},
 	{"flush.messages", LongConfig, maxLong, "log.flush.interval.messages", "After how many records the log is synced even if nobody waits for it.", long(1, math.MaxInt64)},
 	{"flush.ms", LongConfig, maxLong, "log.flush.interval.ms", "After what time the log is synced even if nobody waits for it.", long(0, math.MaxInt64)},

@@ -3,10 +3,12 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/wal"
+	"github.com/quorate/quorate/core/wal/disk"
 )
 
 // Config is the settings of a Manager.
@@ -16,12 +18,19 @@ type Config struct {
 	// DataDir holds the partitions' directories; log.dirs in Kafka, which may have many.
 	DataDir string
 	// Log is how logs are opened. Its SegmentBytes, SegmentAge, IndexIntervalBytes and
-	// LogAppendTime are ignored: each topic's configuration has them.
+	// LogAppendTime and Sync are ignored: each topic's configuration has them.
 	Log wal.Config
 
 	// SkipRecordCheck stores what producers send by its header and CRC alone: faster,
 	// but one that is broken can then store a batch that no consumer can read. Default false.
 	SkipRecordCheck bool
+
+	// Commit is the commit log that makes appends durable. Its Dir is "wal" in DataDir
+	// if it is empty.
+	Commit wal.CommitConfig
+
+	// FS holds the logs; nil: the operating system's. For tests.
+	FS wal.FS
 
 	// ReplicaLagTimeMax is how long a follower may be behind before it leaves the
 	// ISR. Default 10 s. Kafka: replica.lag.time.max.ms.
@@ -64,6 +73,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Log:                    wal.DefaultConfig(),
+		Commit:                 wal.DefaultCommitConfig(),
 		ReplicaLagTimeMax:      10 * time.Second,
 		FetchMaxWait:           500 * time.Millisecond,
 		FetchTimeout:           5 * time.Second,
@@ -78,6 +88,22 @@ func DefaultConfig() Config {
 	}
 }
 
+// fs is what logs are opened on.
+func (c Config) fs() wal.FS {
+	if c.FS == nil {
+		return disk.OS{}
+	}
+	return c.FS
+}
+
+// commit is the commit log's settings with its directory.
+func (c Config) commit() wal.CommitConfig {
+	if c.Commit.Dir == "" {
+		c.Commit.Dir = filepath.Join(c.DataDir, "wal")
+	}
+	return c.Commit
+}
+
 // Validate returns every problem of the settings at once.
 func (c Config) Validate() error {
 	var errs []error
@@ -89,6 +115,9 @@ func (c Config) Validate() error {
 	check(c.BrokerID >= 0, "broker id is %d; it must not be negative", c.BrokerID)
 	check(c.DataDir != "", "data directory is empty")
 	if err := c.Log.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.commit().Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	for _, d := range []struct {

@@ -32,8 +32,30 @@ func (m *Manager) prepareDirectory(assigned map[partitionKey]assignment) error {
 	if err := m.removeStrays(assigned); err != nil {
 		return err
 	}
+	if err := m.openCommitter(assigned); err != nil {
+		return err
+	}
 	m.marks = marks
 	return nil
+}
+
+// openCommitter opens the commit log, which brings the logs on disk up to date.
+func (m *Manager) openCommitter(assigned map[partitionKey]assignment) (err error) {
+	dirs := make(map[wal.Owner]string, len(assigned))
+	for key, a := range assigned {
+		dirs[wal.Owner{TopicID: key.topic, Partition: key.partition}] = m.partitionDir(a.topic.Name, key.partition)
+	}
+	resolve := func(o wal.Owner) (dir string, ok bool) {
+		dir, ok = dirs[o]
+		return dir, ok
+	}
+	m.committer, err = wal.OpenCommitter(m.cfg.commit(), resolve, m.log, wal.WithCommitFS(m.cfg.fs()), wal.WithCommitMetrics(m.registerer))
+	return err
+}
+
+// partitionDir is where a replica's log is.
+func (m *Manager) partitionDir(topic string, partition int32) string {
+	return filepath.Join(m.cfg.DataDir, fmt.Sprintf("%s-%d", topic, partition))
 }
 
 // removeStrays removes partitions on disk that the image does not give to this

@@ -164,14 +164,14 @@ func (f *fetcher) prepare(ctx context.Context, now time.Time) (map[*Partition]po
 		}
 		if pos, ok := p.position(f.leader); ok {
 			positions[p] = pos
-			if p.wal.Durable() < pos.offset {
+			if p.wal.Safe() < pos.offset {
 				dirty = append(dirty, p)
 			}
 		}
 	}
 	f.sync(ctx, dirty)
 	for _, p := range dirty {
-		if p.wal.Durable() < positions[p].offset {
+		if p.wal.Safe() < positions[p].offset {
 			delete(positions, p) // the disk failed, or the broker is stopping
 		}
 	}

@@ -27,7 +27,7 @@ func (p *Partition) advanceHighWatermark(now time.Time) {
 }
 
 // replicated is the offset up to which every member of the ISR has made the log
-// durable. Partition.mu is held.
+// safe: durable, unless the topic trusts the page cache. Partition.mu is held.
 //
 // The ISR is the largest one that may be in force: a follower whose joining is
 // under way counts, because the controller may elect it before this broker
@@ -35,7 +35,7 @@ func (p *Partition) advanceHighWatermark(now time.Time) {
 // A follower that keeps up counts as well, or it could chase the mark for ever
 // without reaching it, which is what it has to do to join.
 func (p *Partition) replicated(l *leadership, now time.Time) int64 {
-	mark, end := p.wal.Durable(), p.wal.End()
+	mark, end := p.wal.Safe(), p.wal.End()
 	for id, f := range p.followers {
 		if f.end >= mark {
 			continue
@@ -51,7 +51,7 @@ func (p *Partition) replicated(l *leadership, now time.Time) int64 {
 // followMark takes a follower's high watermark from its leader, capped by what
 // this broker has itself. Partition.mu is held.
 func (p *Partition) followMark(leaders int64) (moved int64) {
-	mark := min(leaders, p.wal.Durable())
+	mark := min(leaders, p.wal.Safe())
 	if mark <= p.highWatermark.Load() {
 		return -1
 	}

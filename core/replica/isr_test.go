@@ -40,7 +40,7 @@ func leaderOnly(t *testing.T, part metadata.PartitionRecord, configs ...string) 
 		imgs.replay(t, metadata.ConfigRecord{Resource: r, Name: configs[i], Value: new(configs[i+1])})
 	}
 	cfg := DefaultConfig()
-	cfg.BrokerID, cfg.DataDir = 1, t.TempDir()
+	cfg.BrokerID, cfg.DataDir, cfg.FS = 1, t.TempDir(), &faultFS{}
 	m := NewManager(cfg, imgs, nil, nil, nil, slog.New(slog.DiscardHandler), nil)
 	m.OnImage(nil, imgs.img)
 	p, err := m.Partition(part.TopicID, 0)
@@ -56,7 +56,9 @@ func leaderOnly(t *testing.T, part metadata.PartitionRecord, configs ...string) 
 }
 
 func TestHighWatermarkIsDurable(t *testing.T) {
-	_, p, _ := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1}, ISR: []int32{1}})
+	m, p, _ := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1}, ISR: []int32{1}})
+	release := m.cfg.FS.(*faultFS).hold()
+	defer release()
 	a, err := produce(p, AcksAll, "a")
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +69,7 @@ func TestHighWatermarkIsDurable(t *testing.T) {
 			t.Errorf("acks=%d before the log was synced: %v", acks, err)
 		}
 	}
+	release()
 	p.syncLog(t.Context())
 	for _, acks := range []int16{AcksLeader, AcksAll} {
 		if done, err := p.acked(a, acks); !done || err != nil {

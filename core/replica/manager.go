@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
 )
 
@@ -20,6 +21,7 @@ type Manager struct {
 	brokerEpoch func() int64
 	log         *slog.Logger
 	metrics     *metrics
+	registerer  prometheus.Registerer // nil: nobody counts
 
 	// turn is held by whoever brings the partitions into line with an image. It is a
 	// channel, not a mutex, because callbacks are called within.
@@ -29,6 +31,7 @@ type Manager struct {
 	closed    bool          // of turn
 	listeners map[string][]func(partition int32, leader bool, epoch int32)
 	marks     map[checkpointKey]int64 // of the last run, until the logs are open; of turn
+	committer *wal.Committer          // nil until the first image; of turn
 
 	partitions atomic.Pointer[map[partitionKey]*Partition] // replaced, never changed
 	following  *following
@@ -60,6 +63,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		syncs:       newSyncer(),
 		isrChanges:  newPartitionSet(),
 		broken:      make(chan error, 1),
+		registerer:  reg,
 	}
 	if brokerEpoch == nil {
 		m.adopted = true

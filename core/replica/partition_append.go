@@ -43,8 +43,22 @@ func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appe
 		return Appended{}, p.logError("append to", err)
 	}
 	p.ends.reached(a.End)
-	p.m.syncs.add(p)
+	p.appended(l, a.End)
 	return appended(a, l.epoch), nil
+}
+
+// appended is called after records were appended as leader. With SyncAlways the
+// commit log goes on from here; else the page cache is all that is waited for.
+func (p *Partition) appended(l *leadership, end int64) {
+	if l.settings.log.Sync == wal.SyncAlways {
+		return
+	}
+	if end-p.flushed.Load() >= l.settings.flushMessages {
+		p.flushed.Store(end)
+		p.m.syncs.add(p)
+	}
+	p.syncs.reached(end)
+	p.advanceHighWatermark(time.Now())
 }
 
 func appended(a wal.Appended, epoch int32) Appended {
@@ -83,7 +97,8 @@ func (p *Partition) validate(batches []byte, s settings, opts AppendOptions) err
 }
 
 // AwaitAcks waits until an append is acknowledged: with acks=1 on this broker's
-// stable storage, with acks=-1 on the whole ISR's. The error is NOT_LEADER_OR_FOLLOWER
+// stable storage, with acks=-1 on the whole ISR's; where the topic does not ask for
+// SyncAlways, in their page caches. The error is NOT_LEADER_OR_FOLLOWER
 // if leadership was lost meanwhile, NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT
 // when ctx ends, KAFKA_STORAGE_ERROR: with each of them the records may
 // still become committed.
@@ -120,7 +135,7 @@ func (p *Partition) AwaitAcks(ctx context.Context, a Appended, acks int16) error
 // the append was still in force can only have been reached by its records. The
 // other way round, records of a new leader could be taken for them.
 func (p *Partition) acked(a Appended, acks int16) (done bool, err error) {
-	reached := p.wal.Durable()
+	reached := p.wal.Safe()
 	if acks == AcksAll {
 		reached = p.highWatermark.Load()
 	}

@@ -131,6 +131,11 @@ func (m *Manager) open(parts map[partitionKey]*Partition, assigned map[partition
 	if err := g.Wait(); err != nil {
 		return errors.Join(err, closeAll(fresh))
 	}
+	if len(fresh) > 0 {
+		if err := m.committer.SavePoints(); err != nil {
+			return errors.Join(err, closeAll(fresh))
+		}
+	}
 	for _, p := range fresh {
 		p.restoreMark(m.marks[checkpointKey{p.topic, p.key.partition}])
 		parts[p.key] = p
@@ -139,12 +144,11 @@ func (m *Manager) open(parts map[partitionKey]*Partition, assigned map[partition
 }
 
 func (m *Manager) newPartition(key partitionKey, a assignment) *Partition {
-	name := fmt.Sprintf("%s-%d", a.topic.Name, key.partition)
 	return &Partition{
 		key:   key,
 		topic: a.topic.Name,
 		m:     m,
-		dir:   filepath.Join(m.cfg.DataDir, name),
+		dir:   m.partitionDir(a.topic.Name, key.partition),
 		log:   m.log.With("topic", a.topic.Name, "partition", key.partition),
 	}
 }
@@ -153,7 +157,8 @@ func (m *Manager) openLog(p *Partition, a assignment) error {
 	if p.topic != filepath.Base(p.topic) || strings.HasPrefix(p.topic, ".") && strings.Trim(p.topic, ".") == "" {
 		return fmt.Errorf("open %s: the topic's name cannot be a directory", p)
 	}
-	log, err := wal.Open(p.dir, a.settings.log, p.log, wal.WithTopicID(p.key.topic))
+	log, err := wal.Open(p.dir, a.settings.log, p.log, wal.WithTopicID(p.key.topic), wal.WithFS(m.cfg.fs()),
+		wal.WithCommitter(m.committer, p.key.partition), wal.WithOnDurable(p.committed))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", p, err)
 	}

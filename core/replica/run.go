@@ -132,5 +132,9 @@ func (m *Manager) close() error {
 			return nil
 		})
 	}
-	return errors.Join(err, g.Wait())
+	err = errors.Join(err, g.Wait())
+	if m.committer == nil || m.storage.Load() {
+		return err // after a failed disk nothing may say that all is well
+	}
+	return errors.Join(err, m.committer.Close())
 }

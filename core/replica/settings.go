@@ -19,6 +19,8 @@ type settings struct {
 	timestampAfter  time.Duration // and in the future
 	retention       time.Duration
 	retentionBytes  int64
+	flushMessages   int64         // the log is synced after so many records
+	flushAfter      time.Duration // and after so long
 	log             wal.Config
 }
 
@@ -45,6 +47,8 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 	s.log.SegmentAge = millis(c.SegmentMillis())
 	s.log.IndexIntervalBytes = c.IndexIntervalBytes()
 	s.log.LogAppendTime = c.LogAppendTime()
+	s.log.Sync = syncModeOf(c)
+	s.flushMessages, s.flushAfter = c.FlushMessages(), millis(c.FlushMillis())
 	return s
 }
 
@@ -58,6 +62,21 @@ func (s settings) recordRules(now time.Time) record.Rules {
 		rules.Latest = now.UnixMilli() + s.timestampAfter.Milliseconds()
 	}
 	return rules
+}
+
+// syncModeOf returns when appends of a topic may be acknowledged. To flush after
+// every single record is Kafka's way to say always.
+func syncModeOf(c metadata.TopicConfig) wal.SyncMode {
+	switch mode := c.DurabilitySync(); {
+	case c.FlushMessages() == 1 || c.FlushMillis() == 0:
+		return wal.SyncAlways
+	case mode == "os":
+		return wal.SyncOS
+	case mode == "interval":
+		return wal.SyncInterval
+	default:
+		return wal.SyncAlways
+	}
 }
 
 // retentionPolicy is what may be deleted: nothing at or above the high watermark.

@@ -89,12 +89,26 @@ func (s *syncer) sync(ctx context.Context, p *Partition) {
 	}
 }
 
+// committed is called after the commit log has made more of the log durable, or has
+// failed.
+func (p *Partition) committed() {
+	if p.leadership.Load() == nil {
+		return // not open yet, or not here any more
+	}
+	if err := p.wal.Err(); err != nil && !errors.Is(err, wal.ErrClosed) {
+		p.fail(fmt.Errorf("commit %s: %w", p, err))
+		return
+	}
+	p.syncs.reached(p.wal.Safe())
+	p.advanceHighWatermark(time.Now())
+}
+
 // syncLog makes everything up to the end durable and lets those know who wait.
 func (p *Partition) syncLog(ctx context.Context) {
 	err := p.syncUpToEnd(ctx)
 	switch {
 	case err == nil:
-		p.syncs.reached(p.wal.Durable())
+		p.syncs.reached(p.wal.Safe())
 		p.advanceHighWatermark(time.Now())
 	case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
 	default:

@@ -1,0 +1,59 @@
+package replica
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/quorate/quorate/core/wal/disk"
+)
+
+// faultFS is the operating system's file system with a commit log that can be held
+// back, or fail.
+type faultFS struct {
+	disk.OS
+
+	mu   sync.Mutex
+	gate chan struct{} // syncs of the commit log wait until it is closed; nil: they do not
+	err  error         // of syncs of the commit log
+}
+
+// hold stops the commit log until the returned function is called.
+func (f *faultFS) hold() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gate := make(chan struct{})
+	f.gate = gate
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+func (f *faultFS) breakDisk(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *faultFS) OpenFile(name string, flag int) (disk.File, error) {
+	file, err := f.OS.OpenFile(name, flag)
+	if err != nil || !strings.HasSuffix(name, ".ring") {
+		return file, err
+	}
+	return faultFile{file, f}, nil
+}
+
+type faultFile struct {
+	disk.File
+	fs *faultFS
+}
+
+func (f faultFile) Sync() error {
+	f.fs.mu.Lock()
+	gate, err := f.fs.gate, f.fs.err
+	f.fs.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	if err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
