@@ -18,10 +18,11 @@ import (
 // catchUpPoll is how often a learner's progress is looked at.
 const catchUpPoll = 50 * time.Millisecond
 
-// addRaftVoter answers AddRaftVoter (key 80), v0 and v1 (KIP-853): the replica is
-// added as a learner, and promoted once it has what was committed when it came. A
-// node and its directory name the replica (see protocol.DirectoryID); without a
-// directory it has the node's id. A new replica's id must be one that nobody had.
+// addRaftVoter answers AddRaftVoter (key 80), v0 and v1 (KIP-853): the replicas that
+// the node had before are removed, the new one is added as a learner, and promoted
+// once it has what was committed when it came. A node and its directory name the
+// replica (see protocol.DirectoryID); without a directory it has the node's id. A new
+// replica's id must be one that nobody had.
 //
 //	v1  with ack_when_committed=false the answer comes when it is a learner, and it
 //	    is not promoted: a replica that has not started yet asks so
@@ -73,6 +74,9 @@ func (a *API) addVoter(ctx context.Context, req *kmsg.AddRaftVoterRequest) (*kms
 		if refused, err := a.mayJoin(ctx, req, m); refused != nil || err != nil {
 			return refused, err
 		}
+		if members, err = a.removeFormer(ctx, members, m.BrokerID); err != nil {
+			return nil, err
+		}
 		add := []consensus.Change{{Op: consensus.AddLearner, Member: m}}
 		if members, err = a.quorum.ChangeMembers(ctx, members.ConfigIndex, add); err != nil {
 			return nil, err
@@ -106,6 +110,25 @@ func (a *API) mayJoin(ctx context.Context, req *kmsg.AddRaftVoterRequest, m cons
 		return resp, nil
 	}
 	return nil, nil
+}
+
+// removeFormer removes the replicas that a node had before, on disks that are gone,
+// as Kafka's controllers do that join (KIP-1186). They count for the quorum and do not
+// answer, so that the cluster is no worse off without them; and a backend may refuse
+// two members at one address.
+func (a *API) removeFormer(ctx context.Context, members consensus.Membership, node int32) (consensus.Membership, error) {
+	for _, m := range members.Members {
+		if m.BrokerID != node {
+			continue
+		}
+		a.log.Info("the former replica of a node that joins is removed", "node", node, "replica", m.ReplicaID, "role", m.Role.String())
+		var err error
+		members, err = a.quorum.ChangeMembers(ctx, members.ConfigIndex, []consensus.Change{{Op: consensus.Remove, Member: m}})
+		if err != nil {
+			return members, err
+		}
+	}
+	return members, nil
 }
 
 // awaitCaughtUp waits until the replica has what is committed now.

@@ -101,8 +101,9 @@ func (c *Controller) catchUp(ctx context.Context, lead consensus.Leadership) boo
 }
 
 // Handle decides one request: CreateTopics, DeleteTopics, CreatePartitions,
-// IncrementalAlterConfigs, AlterConfigs, BrokerRegistration, BrokerHeartbeat,
-// AlterPartition or AllocateProducerIDs.
+// IncrementalAlterConfigs, AlterConfigs, AlterPartitionReassignments,
+// UnregisterBroker, BrokerRegistration, BrokerHeartbeat, AlterPartition,
+// AllocateProducerIDs, or the replica's id of AddRaftVoter.
 //
 // It returns once the decision is committed and visible in this broker's image;
 // index is the metadata index that the answer stands on, 0 if on none. The error

@@ -57,7 +57,7 @@ func (r *round) addedPartitions(topic *metadata.Topic, wish kmsg.CreatePartition
 	case want-have > r.cfg.MaxPartitionsPerRequest:
 		return nil, protocol.Errorf(protocol.InvalidPartitions, "At most %d partitions can be created at once.", r.cfg.MaxPartitionsPerRequest)
 	}
-	factor := len(topic.Partitions[0].Replicas)
+	factor := len(without(topic.Partitions[0].Replicas, topic.Partitions[0].Adding))
 	if wish.Assignment == nil {
 		return r.placedPartitions(topic.ID, have, want, factor)
 	}

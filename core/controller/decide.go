@@ -24,6 +24,10 @@ func (r *round) decide(req kmsg.Request) (d decision) {
 		d.resp = r.deleteTopics(req)
 	case *kmsg.CreatePartitionsRequest:
 		d.resp = r.createPartitions(req)
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		d.resp = r.alterPartitionReassignments(req)
+	case *kmsg.UnregisterBrokerRequest:
+		d.resp = r.unregisterBroker(req)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		d.resp = r.incrementalAlterConfigs(req)
 	case *kmsg.AlterConfigsRequest:

@@ -31,7 +31,8 @@ func (r *round) must(rec metadata.Record) {
 	}
 }
 
-// repairAll gives every partition the ISR and the leader it should have.
+// repairAll gives every partition the ISR and the leader it should have, and ends the
+// reassignments that can be ended.
 func (r *round) repairAll() {
 	alive := map[int32]bool{}
 	for b := range r.delta.Brokers() {
@@ -50,6 +51,7 @@ func (r *round) repairAll() {
 	for _, rec := range changes {
 		r.must(rec)
 	}
+	r.finishReassignments()
 }
 
 // repair returns what a partition needs: replicas that are not alive leave the

@@ -96,7 +96,8 @@ func unseal(data []byte) (protocol.RequestHeader, kmsg.Request, error) {
 	}
 	switch req.(type) {
 	case *kmsg.CreateTopicsRequest, *kmsg.DeleteTopicsRequest, *kmsg.CreatePartitionsRequest,
-		*kmsg.IncrementalAlterConfigsRequest, *kmsg.AlterConfigsRequest:
+		*kmsg.IncrementalAlterConfigsRequest, *kmsg.AlterConfigsRequest,
+		*kmsg.AlterPartitionAssignmentsRequest, *kmsg.UnregisterBrokerRequest:
 		return header, req, nil
 	}
 	return header, nil, fmt.Errorf("%s is not forwarded", kmsg.NameForKey(header.Key))

@@ -30,7 +30,7 @@ func (r *round) forgetLostDisk(rec metadata.RegisterBrokerRecord) error {
 			switch {
 			case !slices.Contains(p.ISR, rec.ID):
 			case len(p.ISR) == 1:
-				last = append(last, fmt.Sprintf("%s-%d", topic.Name, n))
+				last = append(last, partitionName(topic.Name, n))
 			default:
 				changes = append(changes, withoutReplica(topic.ID, int32(n), p, rec.ID))
 			}
@@ -60,6 +60,9 @@ func withoutReplica(topic metadata.UUID, partition int32, p *metadata.Partition,
 	return rec
 }
 
+func partitionName(topic string, partition int) string { return fmt.Sprintf("%s-%d", topic, partition) }
+
+// named lists some of the partitions, and says how many there are.
 func named(partitions []string) string {
 	if extra := len(partitions) - maxNamed; extra > 0 {
 		return fmt.Sprintf("%s and %d more partitions", strings.Join(partitions[:maxNamed], ", "), extra)
