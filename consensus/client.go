@@ -79,4 +79,13 @@ type Health struct {
 	// CommitP50 and CommitP99 are how long this replica's proposals took to be
 	// committed, through the plugin and back, lately; zero without any.
 	CommitP50, CommitP99 time.Duration
+	// HopP50 and HopP99 are how long the plugin took to answer the simplest question,
+	// lately: what the process boundary costs, without consensus or disk.
+	HopP50, HopP99 time.Duration
+	// LoopAge is the time since the plugin's slowest loop turned, and SyncAge how long
+	// a sync has been in progress (0 = none), as of the newest answer.
+	LoopAge, SyncAge time.Duration
+	// SHA256 is the checksum of the plugin's executable, in hexadecimal; empty until it
+	// is known, and in process.
+	SHA256 string
 }

@@ -45,6 +45,11 @@ func (c consensusMetrics) Collect(out chan<- prometheus.Metric) {
 	for quantile, d := range map[string]time.Duration{"0.5": h.CommitP50, "0.99": h.CommitP99} {
 		s.add(consensus.Metric{Name: "commit_seconds", Value: d.Seconds(), Labels: map[string]string{"quantile": quantile}})
 	}
+	for quantile, d := range map[string]time.Duration{"0.5": h.HopP50, "0.99": h.HopP99} {
+		s.add(consensus.Metric{Name: "hop_seconds", Value: d.Seconds(), Labels: map[string]string{"quantile": quantile}})
+	}
+	s.add(consensus.Metric{Name: "plugin_loop_age_seconds", Value: h.LoopAge.Seconds()})
+	s.add(consensus.Metric{Name: "plugin_sync_age_seconds", Value: h.SyncAge.Seconds()})
 	ctx, cancel := context.WithTimeout(context.Background(), pluginMetricsWait)
 	defer cancel()
 	own, err := c.client.Metrics(ctx)

@@ -29,7 +29,8 @@ give its address, or those of all nodes, and it is found among them.`,
 	}
 	nodes.register(cmd)
 	return parent(cmd, newConsensusStatus(nodes), newConsensusTransfer(nodes), newConsensusAdd(nodes),
-		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusExport(), newConsensusImport(), newConsensusRecover())
+		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusDemote(nodes), newConsensusSetAddress(nodes), newConsensusSnapshot(nodes),
+		newConsensusExport(), newConsensusImport(), newConsensusRecover())
 }
 
 // defaultAdmin is where a node's admin listener is, unless told otherwise.
@@ -134,21 +135,9 @@ func (n *adminNodes) post(ctx context.Context, address, path string, body, resul
 func (n *adminNodes) call(ctx context.Context, method, address, path string, body []byte, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	transport, scheme, err := n.dialer()
+	resp, err := n.request(ctx, method, address, path, body)
 	if err != nil {
 		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+address+path, bytes.NewReader(body))
-	if err != nil {
-		return usagef("--admin %s: %w", address, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if why := tlsReason(err); err != nil && why != "" {
-		return &explainedError{fmt.Sprintf("no way to talk to %s: %s", address, why), err}
-	}
-	if err != nil {
-		return &explainedError{fmt.Sprintf("no node answers at %s: %s; is it running, and is --admin right?", address, reason(err)), err}
 	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
@@ -162,6 +151,27 @@ func (n *adminNodes) call(ctx context.Context, method, address, path string, bod
 		return fmt.Errorf("%s does not answer as a node does: %w; is --admin the address of an admin listener?", address, err)
 	}
 	return nil
+}
+
+// request asks a node; the caller closes the answer's body.
+func (n *adminNodes) request(ctx context.Context, method, address, path string, body []byte) (*http.Response, error) {
+	transport, scheme, err := n.dialer()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+address+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, usagef("--admin %s: %w", address, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	if why := tlsReason(err); why != "" {
+		return nil, &explainedError{fmt.Sprintf("no way to talk to %s: %s", address, why), err}
+	}
+	return nil, &explainedError{fmt.Sprintf("no node answers at %s: %s; is it running, and is --admin right?", address, reason(err)), err}
 }
 
 // refusal is what a node said instead of doing what it was asked to, for people.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ import (
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
 	"github.com/quorate/quorate/core"
+	"github.com/quorate/quorate/core/admin/archive"
 	"github.com/quorate/quorate/core/metadata"
 )
 
@@ -156,6 +159,15 @@ func readExport(file string) (*metadata.Image, []byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
+	}
+	if strings.HasPrefix(string(content), archive.Magic) { // that snapshot save wrote
+		r, err := archive.NewReader(bytes.NewReader(content))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if content, err = io.ReadAll(r); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
 	}
 	img, err := metadata.ReadSnapshot(bytes.NewReader(content))
 	if err != nil {

@@ -25,6 +25,7 @@ type recovery struct {
 	offline
 	out       output
 	survivors []string
+	archive   string
 	dryRun    bool
 	yes, sure bool
 }
@@ -56,6 +57,7 @@ what they had before are refused; let them come back with empty data directories
 	r.out.register(cmd)
 	cmd.Flags().StringVarP(&r.config, "config", "c", "", "the survivor's config `file`")
 	cmd.Flags().StringSliceVar(&r.survivors, "survivor", nil, "the data `directory` of another stopped survivor, or a copy of it")
+	cmd.Flags().StringVar(&r.archive, "archive", "", "take the metadata from this `file` that snapshot save wrote, not from any node's disk: if the survivor's metadata log is damaged")
 	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "only tell what would be recovered, and what may be lost")
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "do not ask; needs --"+sureFlag+" as well")
 	cmd.Flags().BoolVar(&r.sure, sureFlag, false, "what --yes needs as well")
@@ -63,6 +65,9 @@ what they had before are refused; let them come back with empty data directories
 	configs.AddFlags(cmd.Flags())
 	must(cmd.MarkFlagRequired("config"))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := notTogether(cmd, "archive", "survivor"); err != nil {
+			return err
+		}
 		if r.yes != r.sure {
 			return usagef("--yes and --%s go together", sureFlag)
 		}
@@ -96,12 +101,13 @@ func (r *recovery) run(cmd *cobra.Command, cfg configs.Config) error {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "the recovery that was interrupted is complete now\n%s", afterwards(cfg, finished))
 		return err
 	}
-	found, err := salvageAll(salvager, cfg, dir.LogDir(), r.survivors)
+	found, err := r.find(salvager, cfg, dir.LogDir())
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
 	}
 	best := furthest(found)
 	report := newRecoveryReport(cfg, found, best)
+	report.Archive = r.archive
 	if err := r.tell(cmd, report); err != nil || r.dryRun {
 		return err
 	}
@@ -111,6 +117,15 @@ func (r *recovery) run(cmd *cobra.Command, cfg configs.Config) error {
 		}
 	}
 	return r.recover(cmd.Context(), cfg, dir, best.image, log, cmd.OutOrStdout())
+}
+
+// find reads what is left of the metadata log.
+func (r *recovery) find(s consensus.Salvager, cfg configs.Config, log string) ([]survivor, error) {
+	if r.archive == "" {
+		return salvageAll(s, cfg, log, r.survivors)
+	}
+	archived, err := salvageArchive(cfg, r.archive)
+	return []survivor{archived}, err
 }
 
 func (r *recovery) tell(cmd *cobra.Command, report recoveryReport) error {

@@ -17,7 +17,8 @@ type recoveryReport struct {
 	Node      int32            `json:"node"` // that recovers
 	Backend   string           `json:"backend"`
 	Survivors []survivorReport `json:"survivors"`
-	From      int32            `json:"from"` // the node whose metadata is taken
+	From      int32            `json:"from"`              // the node whose metadata is taken
+	Archive   string           `json:"archive,omitempty"` // or the file
 	Has       string           `json:"has"`
 	Lost      []int32          `json:"lost_nodes"`
 
@@ -99,7 +100,7 @@ func (r recoveryReport) print(w io.Writer) error {
 	var rows [][]any
 	for _, s := range r.Survivors {
 		committed := fmt.Sprint(s.Committed)
-		if s.Committed == s.Snapshot {
+		if s.Committed == s.Snapshot && s.Committed < s.LastIndex {
 			committed = "not written down"
 		}
 		rows = append(rows, []any{s.Node, s.Dir, s.Term, fmt.Sprintf("%d of term %d", s.LastIndex, s.LastTerm), committed, s.Written.Format(time.DateTime)})
@@ -119,10 +120,13 @@ func (r recoveryReport) print(w io.Writer) error {
 func (r recoveryReport) losses() []string {
 	i := slices.IndexFunc(r.Survivors, func(s survivorReport) bool { return s.Node == r.From })
 	from := r.Survivors[i]
-	out := []string{fmt.Sprintf("Every change to topics, settings and leaders that the lost nodes agreed on behind entry %d of term %d: node %d never had it. Its log was last written at %s.",
+	out := []string{fmt.Sprintf("Every change to topics, settings and leaders that the lost nodes agreed on behind entry %d of term %d: node %d does not have it. What it has was last written at %s.",
 		from.LastIndex, from.LastTerm, from.Node, from.Written.Format(time.DateTime))}
 	if r.Undecided[0] > 0 {
 		out = append(out, fmt.Sprintf("Nothing of entries %d to %d, which are here and not known to be committed: they are kept. A change whose author was told that it failed may be among them.", r.Undecided[0], r.Undecided[1]))
+	}
+	if r.Archive != "" {
+		out = append(out, "All records of topics that were created after the archive was written: the node removes partitions that the metadata does not have when it starts. Copy its data directory first.")
 	}
 	out = append(out, "Records that were acknowledged with acks=1, or by leaders that this log does not know of.")
 	if n := len(r.Absent); n > 0 {

@@ -35,6 +35,22 @@ func salvagerOf(cfg configs.Config) (consensus.Salvager, error) {
 	return nil, fmt.Errorf("backend %s cannot be recovered by this command: it has no way to read a log without its peers; use what its author offers, or restore a backup of the data directory", cfg.Consensus.Backend)
 }
 
+// salvageArchive takes the metadata from an archive.
+func salvageArchive(cfg configs.Config, file string) (survivor, error) {
+	r, img, err := readArchive(file)
+	if err != nil {
+		return survivor{}, err
+	}
+	if img.ClusterID != cfg.Cluster.ID {
+		return survivor{}, fmt.Errorf("%s is of cluster %q, not %q", file, img.ClusterID, cfg.Cluster.ID)
+	}
+	h := r.Header
+	return survivor{
+		node: cfg.Node.ID, dir: file, written: h.Created, image: img,
+		extent: consensus.Extent{Term: h.Term, LastTerm: h.Term, LastIndex: h.Index, Committed: h.Index, SnapshotIndex: h.Index},
+	}, nil
+}
+
 // salvageAll reads what this node has in log, and what each of the other data
 // directories has.
 func salvageAll(s consensus.Salvager, cfg configs.Config, log string, others []string) ([]survivor, error) {

@@ -38,7 +38,7 @@ func newConsensusStatus(nodes *adminNodes) *cobra.Command {
 }
 
 var statusHeader = []string{
-	"node", "role", "term", "last", "commit", "applied", "lag", "drops", "backend", "pid", "restarts", "state", "commit p99", "fsync p99",
+	"node", "role", "term", "last", "commit", "applied", "lag", "drops", "backend", "sha256", "pid", "restarts", "state", "hop p50", "hop p99", "commit p99", "fsync p99",
 }
 
 // statusRows has a row for each node that answered, and one for each other
@@ -46,10 +46,14 @@ var statusHeader = []string{
 func statusRows(statuses []admin.ConsensusStatus) [][]any {
 	var rows [][]any
 	var commit uint64
-	asked := map[uint64]bool{}
+	asked := map[uint64]bool{} // by replica
 	for _, s := range statuses {
 		commit = max(commit, s.Replica.CommitIndex)
-		asked[uint64(s.Node)] = true
+		for _, m := range s.Config.Members {
+			if m.Broker == s.Node {
+				asked[m.Replica] = true
+			}
+		}
 	}
 	for _, s := range statuses {
 		rows = append(rows, statusRow(s, commit))
@@ -74,7 +78,8 @@ func statusRow(s admin.ConsensusStatus, commit uint64) []any {
 	r := s.Replica
 	return []any{
 		s.Node, r.Role, r.Term, r.LastIndex, r.CommitIndex, r.AppliedIndex, commit - min(commit, r.AppliedIndex), drops,
-		s.Backend + " " + s.Version, s.Plugin.PID, s.Plugin.Restarts, state, milliseconds(s.Plugin.CommitP99), milliseconds(s.Plugin.FsyncP99),
+		s.Backend + " " + s.Version, short(s.Plugin.SHA256), s.Plugin.PID, s.Plugin.Restarts, state,
+		milliseconds(s.Plugin.HopP50), milliseconds(s.Plugin.HopP99), milliseconds(s.Plugin.CommitP99), milliseconds(s.Plugin.FsyncP99),
 	}
 }
 
@@ -92,9 +97,17 @@ func peerRows(leader admin.ConsensusStatus, asked map[uint64]bool) [][]any {
 			}
 		}
 		last := leader.Replica.LastIndex
-		rows = append(rows, []any{p.Replica, role, "-", p.Match, "-", "-", last - min(last, p.Match), p.Dropped, "-", "-", "-", p.State, "-", "-"})
+		rows = append(rows, []any{p.Replica, role, "-", p.Match, "-", "-", last - min(last, p.Match), p.Dropped, "-", "-", "-", "-", p.State, "-", "-", "-", "-"})
 	}
 	return rows
+}
+
+// short is the beginning of a checksum, which tells builds apart; -o json has all of it.
+func short(sum string) string {
+	if sum == "" {
+		return "-"
+	}
+	return sum[:min(len(sum), 12)]
 }
 
 // milliseconds is a duration of the table; 0 is one that is not known.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-plugin"
@@ -108,15 +110,44 @@ func (s Spec) wrongChecksum() error {
 		s.Path, fileSum(s.Path), s.SHA256)
 }
 
+// sha256 returns the checksum of the plugin's executable; empty if it cannot be read.
+func (s Spec) sha256() string {
+	switch {
+	case s.Name != External:
+		return selfSum()
+	case s.SHA256 != "":
+		return strings.ToLower(s.SHA256) // it is not started with another one
+	}
+	if sum := fileSum(s.Path); sum != unreadable {
+		return sum
+	}
+	return ""
+}
+
+// selfSum is the checksum of this very program.
+var selfSum = sync.OnceValue(func() string {
+	path, err := selfPath()
+	if err != nil {
+		return ""
+	}
+	if sum := fileSum(path); sum != unreadable {
+		return sum
+	}
+	return ""
+})
+
+// unreadable stands where a checksum is to be shown.
+const unreadable = "(unreadable)"
+
 func fileSum(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
-		return "(unreadable)"
+		return unreadable
 	}
 	defer func() { _ = f.Close() }() // only read
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return "(unreadable)"
+		return unreadable
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

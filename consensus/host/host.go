@@ -20,6 +20,7 @@ type Host struct {
 	log       *slog.Logger
 	pluginLog *slog.Logger // for what the plugin logs, which names its own component
 	state     state
+	hops      *latency    // of answers to the simplest question
 	opened    atomic.Bool // the groups have been opened once, so that data must exist from now on
 
 	first *instance // from Launch, for Run
@@ -35,7 +36,8 @@ func Launch(ctx context.Context, spec Spec, log *slog.Logger) (*Host, error) {
 	}
 	pluginLog := log.With("plugin", spec.Name)
 	log = pluginLog.With("component", "consensus")
-	h := &Host{client: newClient(spec.Groups, log), spec: spec, log: log, pluginLog: pluginLog}
+	h := &Host{client: newClient(spec.Groups, log), spec: spec, log: log, pluginLog: pluginLog, hops: newLatency()}
+	go h.state.setSHA256(spec.sha256())
 	if spec.Name == External && spec.SHA256 == "" {
 		log.Warn("the external consensus plugin is run without a checksum", "path", spec.Path)
 	}
@@ -56,6 +58,7 @@ func Launch(ctx context.Context, spec Spec, log *slog.Logger) (*Host, error) {
 func (h *Host) Health() consensus.Health {
 	health := h.state.get()
 	health.CommitP50, health.CommitP99 = h.commits.quantiles()
+	health.HopP50, health.HopP99 = h.hops.quantiles()
 	return health
 }
 

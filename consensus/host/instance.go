@@ -65,7 +65,7 @@ func (h *Host) startInstance(ctx context.Context) (*instance, *attemptError) {
 
 func (i *instance) startMonitor() {
 	i.watched, i.cancelMonitor = context.WithCancel(context.Background())
-	m := newMonitor(i.proc.conn, i.host.spec.Supervision, i.log, i.setSlow)
+	m := newMonitor(i.proc.conn, i.host.spec.Supervision, i.log, i.setSlow, i.answered)
 	i.background.Go(func() {
 		why := m.run(i.watched)
 		if why == "" {
@@ -90,6 +90,11 @@ func (i *instance) startRepair() {
 		i.log.Error("consensus plugin is of no use any more: killing it", "reason", why)
 		i.proc.kill()
 	})
+}
+
+func (i *instance) answered(took, loop, sync time.Duration) {
+	i.host.hops.record(took)
+	i.host.state.answered(loop, sync)
 }
 
 func (i *instance) setSlow(slow bool) {

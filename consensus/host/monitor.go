@@ -17,13 +17,15 @@ type monitor struct {
 	limits Supervision
 	log    *slog.Logger
 	slow   func(bool) // told when a long sync begins and ends
+	// answered is told of every answer: how long it took, and the ages in it.
+	answered func(took, loop, sync time.Duration)
 
 	misses int
 	isSlow bool
 }
 
-func newMonitor(conn grpc.ClientConnInterface, limits Supervision, log *slog.Logger, slow func(bool)) *monitor {
-	return &monitor{rpc: consensuspb.NewConsensusClient(conn), limits: limits, log: log, slow: slow}
+func newMonitor(conn grpc.ClientConnInterface, limits Supervision, log *slog.Logger, slow func(bool), answered func(took, loop, sync time.Duration)) *monitor {
+	return &monitor{rpc: consensuspb.NewConsensusClient(conn), limits: limits, log: log, slow: slow, answered: answered}
 }
 
 // run returns why the process counts as hung, or "" when ctx ends.
@@ -46,6 +48,7 @@ func (m *monitor) run(ctx context.Context) string {
 func (m *monitor) ask(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, m.limits.HealthTimeout)
 	defer cancel()
+	asked := time.Now()
 	h, err := m.rpc.Health(ctx, &consensuspb.HealthRequest{})
 	if err != nil {
 		m.misses++
@@ -57,6 +60,7 @@ func (m *monitor) ask(ctx context.Context) string {
 	m.misses = 0
 	loop := time.Duration(h.GetMaxLoopAgeMs()) * time.Millisecond
 	sync := time.Duration(h.GetCurrentSyncMs()) * time.Millisecond
+	m.answered(time.Since(asked), loop, sync)
 	m.setSlow(sync > m.limits.SlowSync, sync)
 	switch {
 	case sync > m.limits.StuckSync:

@@ -27,6 +27,10 @@ func TestLaunchAndStop(t *testing.T) {
 	if health.State != StateRunning || health.PID == 0 || health.PID == os.Getpid() || h.Describe().Backend != "file" {
 		t.Fatalf("health %+v, description %+v", health, h.Describe())
 	}
+	eventually(t, "what the hop to the plugin costs, and which one it is", func() bool {
+		h := h.Health()
+		return h.HopP50 > 0 && h.HopP99 >= h.HopP50 && h.SHA256 == fileSum("/proc/self/exe")
+	})
 	lead := leader(t, h, 0)
 	if r := propose(t, h, lead.Term, 1, "x"); r.Outcome != consensus.Committed || r.Index != 2 {
 		t.Errorf("got %+v", r)

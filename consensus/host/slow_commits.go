@@ -30,6 +30,7 @@ func (h *Host) watchCommits(ctx context.Context) {
 			return
 		case <-window.C:
 		}
+		h.hops.rotate()
 		full := h.commits.rotate()
 		if full.total() < fewCommits || full.quantile(99) <= limits.SlowCommit || time.Now().Before(rest) {
 			continue

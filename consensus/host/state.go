@@ -27,6 +27,9 @@ type state struct {
 func (s *state) set(name string, pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.health.PID != pid {
+		s.health.LoopAge, s.health.SyncAge = 0, 0 // they were another process's
+	}
 	if s.health.State != name || s.health.PID != pid {
 		s.health.State, s.health.PID, s.health.Since = name, pid, time.Now()
 	}
@@ -39,6 +42,19 @@ func (s *state) ended(why string, lines []string) {
 	defer s.mu.Unlock()
 	s.health.LastExit, s.health.LastLines = why, lines
 	s.health.Restarts++
+}
+
+// answered notes what the plugin said of itself.
+func (s *state) answered(loop, sync time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.LoopAge, s.health.SyncAge = loop, sync
+}
+
+func (s *state) setSHA256(sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.SHA256 = sum
 }
 
 func (s *state) setCrashLoop(looping bool) {

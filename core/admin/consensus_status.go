@@ -35,6 +35,11 @@ type PluginStatus struct {
 	CommitP50     float64   `json:"commit_p50_ms,omitempty"`
 	CommitP99     float64   `json:"commit_p99_ms,omitempty"`
 	FsyncP99      float64   `json:"fsync_p99_ms,omitempty"` // 0: not told
+	HopP50        float64   `json:"hop_p50_ms,omitempty"`   // to the plugin and back, without consensus
+	HopP99        float64   `json:"hop_p99_ms,omitempty"`
+	LoopAge       float64   `json:"loop_age_ms"` // since its slowest loop turned
+	SyncAge       float64   `json:"sync_age_ms"` // of a sync in progress; 0: none is
+	SHA256        string    `json:"sha256,omitempty"`
 	ContractMinor uint32    `json:"contract_minor"`
 }
 
@@ -114,6 +119,7 @@ func (c *consensusAPI) plugin(ctx context.Context, d consensus.Description) Plug
 	p := PluginStatus{
 		State: h.State, CrashLoop: h.CrashLoop, PID: h.PID, Since: h.Since, Restarts: h.Restarts, LastExit: h.LastExit,
 		LastLines: h.LastLines, CommitP50: millis(h.CommitP50), CommitP99: millis(h.CommitP99),
+		HopP50: millis(h.HopP50), HopP99: millis(h.HopP99), LoopAge: millis(h.LoopAge), SyncAge: millis(h.SyncAge), SHA256: h.SHA256,
 		Capabilities: []string{}, ContractMinor: d.ContractMinor,
 	}
 	for _, capability := range d.Capabilities {

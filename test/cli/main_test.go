@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,7 +71,9 @@ func TestCluster(t *testing.T) {
 					scripts(t, "everyday", []string{"QUORATE_BOOTSTRAP=" + n.Client, fmt.Sprintf("ME=node%d", n.ID)})
 				})
 			}
-			scripts(t, "cluster", append(addresses(c), "QUORATE_BOOTSTRAP="+c.Node(1).Client))
+			env := append(addresses(c), "QUORATE_BOOTSTRAP="+c.Node(1).Client)
+			t.Run("together", func(t *testing.T) { scripts(t, "cluster", env) })
+			t.Run("alone", func(t *testing.T) { scripts(t, "consensus", env) }) // it moves leaders
 		})
 	}
 }
@@ -126,11 +129,13 @@ func start(t *testing.T, backend string) *lab.Cluster {
 	return c
 }
 
-// addresses are NODE1 and so on.
+// addresses are NODE1 and so on for clients, RAFT1 and so on for replicas, and the
+// admin listeners of all.
 func addresses(c *lab.Cluster) []string {
-	var env []string
+	var env, admin []string
 	for _, n := range c.Nodes() {
-		env = append(env, fmt.Sprintf("NODE%d=%s", n.ID, n.Client))
+		env = append(env, fmt.Sprintf("NODE%d=%s", n.ID, n.Client), fmt.Sprintf("RAFT%d=%s", n.ID, n.Raft))
+		admin = append(admin, n.Admin)
 	}
-	return env
+	return append(env, "QUORATE_ADMIN="+strings.Join(admin, ","))
 }
