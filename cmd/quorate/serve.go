@@ -21,7 +21,7 @@ import (
 
 func newServe() *cobra.Command {
 	var path string
-	var dev bool
+	var dev, unsafeTruncate bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
@@ -31,6 +31,7 @@ func newServe() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "", "the config file")
 	cmd.Flags().BoolVar(&dev, "dev", false, "a single node on 127.0.0.1:9092 with its data under ./data; no config file needed")
+	cmd.Flags().BoolVar(&unsafeTruncate, "unsafe-truncate", false, "end a damaged commit log at the damage, which may lose acknowledged records, instead of refusing to start")
 	configs.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := notTogether(cmd, "config", "dev"); err != nil {
@@ -51,7 +52,7 @@ func newServe() *cobra.Command {
 		if err := check(cmd.Context(), cfg, path, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, log, greeting(dev, cfg, cmd.OutOrStdout()))
+		return serve(cmd.Context(), cfg, log, unsafeTruncate, greeting(dev, cfg, cmd.OutOrStdout()))
 	}
 	return cmd
 }
@@ -113,7 +114,7 @@ func identity(cfg configs.Config) core.Identity {
 
 // serve runs a node until ctx ends or it cannot go on. ready is called once it
 // serves clients.
-func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func()) error {
+func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, unsafeTruncate bool, ready func()) error {
 	dir, err := core.OpenDataDir(cfg.Node.DataDir, identity(cfg))
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
@@ -138,6 +139,7 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, ready func
 		return withExitCode(err)
 	}
 	watchPluginTLS(cfg.Consensus.Peer.TLS, pluginCertificates, certs, backend)
+	coreConfig.Replica.Commit.UnsafeTruncate = unsafeTruncate
 	err = run(ctx, coreConfig, backend, certs, log, ready)
 	if errors.Is(err, wal.ErrFailed) {
 		return &exitError{consensus.ExitStorage, err} // the disk cannot be trusted, whoever noticed
