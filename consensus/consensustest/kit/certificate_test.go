@@ -17,8 +17,10 @@ func sampleReport() *Report {
 		Members: 3, Started: began, Finished: began.Add(90 * time.Second),
 		Results: []Result{
 			{Case: Case{Number: 4, Name: "sizes", Level: 1, Nodes: 1, Rules: []string{"P7", "P3"}}, Duration: 1500 * time.Millisecond},
-			{Case: Case{Number: 28, Name: "performance card, one replica", Level: 1, Nodes: 1, Rules: []string{"P3"}}, Duration: time.Second,
-				Figures: map[string]float64{"commit_p99_ms": 3.25, "commit_p50_ms": 1}},
+			{
+				Case: Case{Number: 28, Name: "performance card, one replica", Level: 1, Nodes: 1, Rules: []string{"P3"}}, Duration: time.Second,
+				Figures: map[string]float64{"commit_p99_ms": 3.25, "commit_p50_ms": 1},
+			},
 			{Case: Case{Number: 9, Name: "elections", Level: 2, Nodes: 3, Rules: []string{"T1", "T2"}}, Duration: 4 * time.Second},
 			{Case: Case{Number: 26, Name: "an upgrade in place", Level: 1, Nodes: 1, Rules: []string{"V5", "P3"}}, Skipped: "no earlier version was given"},
 		},

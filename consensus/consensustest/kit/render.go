@@ -123,8 +123,14 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		Name: r.Backend + " " + r.Version, Tests: len(r.Results), Seconds: r.Finished.Sub(r.Started).Seconds(),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
 		Properties: []junitProperty{
-			{"backend", r.Backend}, {"version", r.Version}, {"contract", r.Contract}, {"sha256", r.SHA256}, {"front", r.Front},
-			{"level", fmt.Sprint(r.Level)}, {"quick", fmt.Sprint(r.Quick)}, {"seed", fmt.Sprint(r.Seed)},
+			{"backend", r.Backend},
+			{"version", r.Version},
+			{"contract", r.Contract},
+			{"sha256", r.SHA256},
+			{"front", r.Front},
+			{"level", fmt.Sprint(r.Level)},
+			{"quick", fmt.Sprint(r.Quick)},
+			{"seed", fmt.Sprint(r.Seed)},
 		},
 	}
 	for _, one := range r.Results {

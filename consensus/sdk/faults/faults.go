@@ -96,7 +96,7 @@ func (i *Injector) Before(operation string) error {
 		}
 	case "delay":
 		if d, err := time.ParseDuration(value); err == nil {
-			time.Sleep(d)
+			<-time.After(d)
 			return nil
 		}
 	}
