@@ -97,8 +97,8 @@ func (r *Ring) free() (best *file) {
 	return best
 }
 
-// Prepare makes a file ahead and writes it with zeros, if the current one is half
-// full, no other is free, and SizeBytes allow one. May run beside Commit, not beside
+// Prepare makes a file ahead and writes it with zeros, if the current one is well
+// begun, no other is free, and SizeBytes allow one. May run beside Commit, not beside
 // itself.
 func (r *Ring) Prepare() error {
 	size := r.wanted()
@@ -121,8 +121,9 @@ func (r *Ring) wanted() int64 {
 		}
 		total += f.size
 	}
-	half := r.current == nil || r.lsn-r.current.start > uint64(r.current.size/2)
-	if !half || total > r.cfg.SizeBytes {
+	// Not at once: a checkpoint may be about to free the file before.
+	begun := r.current == nil || r.lsn-r.current.start > uint64(r.current.size/8)
+	if !begun || total > r.cfg.SizeBytes {
 		return 0
 	}
 	return size
@@ -150,6 +151,10 @@ func (r *Ring) make(size int64) (*file, error) {
 	return f, nil
 }
 
+// fillStep is how much of a new file is synced at a time, in bytes: commits wait for
+// the disk behind it.
+const fillStep = 4 << 20
+
 // fill writes a new file with zeros, durably.
 func (f *file) fill(size int64) error {
 	if size == 0 {
@@ -160,7 +165,11 @@ func (f *file) fill(size int64) error {
 		if _, err := f.WriteAt(zeros[:n], f.size); err != nil {
 			return err
 		}
-		f.size += n
+		if f.size += n; f.size%fillStep == 0 {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
 	}
 	return f.Sync()
 }
