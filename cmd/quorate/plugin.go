@@ -45,7 +45,7 @@ func servePlugin(name string) {
 func backendNames() []string { return slices.Sorted(maps.Keys(backends)) }
 
 func newPlugin() *cobra.Command {
-	return parent(&cobra.Command{Use: "plugin", Short: "Consensus plugins: the built-in ones, and your own"}, newPluginInfo(), newPluginList(), newPluginDoctor(), newPluginNew(), newPluginVerify(), &cobra.Command{
+	return parent(&cobra.Command{Use: "plugin", Short: "Consensus plugins: the built-in ones, and your own"}, newPluginInfo(), newPluginList(), newPluginDoctor(), newPluginNew(), newPluginRun(), newPluginVerify(), &cobra.Command{
 		Use:       "serve NAME",
 		Short:     "Run a built-in consensus backend; the broker does this, not people",
 		Args:      arguments(1, 1),
