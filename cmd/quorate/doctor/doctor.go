@@ -63,7 +63,7 @@ func Examine(ctx context.Context, p Plugin, ask func(context.Context) (string, e
 	defer os.RemoveAll(dir)
 	e := &examination{plugin: p, dir: dir, describe: ask}
 	for _, check := range []func(context.Context) (Finding, error){
-		e.executable, e.checksum, e.cookie, e.handshake, e.tls, e.describes, e.signals, e.hostDeath,
+		e.executable, e.checksum, e.cookie, e.handshake, e.tls, e.stdout, e.describes, e.signals, e.hostDeath,
 	} {
 		f, err := check(ctx)
 		if err != nil {
@@ -81,7 +81,7 @@ func Examine(ctx context.Context, p Plugin, ask func(context.Context) (string, e
 
 // goesOn reports whether the checks after a failure still tell something.
 func (f Finding) goesOn() bool {
-	return f.Check == "" || f.Check == checkChecksum || f.Check == checkCookie || f.Check == checkSignals
+	return f.Check == "" || f.Check == checkChecksum || f.Check == checkCookie || f.Check == checkStdout || f.Check == checkSignals
 }
 
 const (
@@ -89,7 +89,9 @@ const (
 	checkChecksum   = "checksum"
 	checkCookie     = "cookie"
 	checkHandshake  = "handshake"
+	checkSocket     = "socket"
 	checkTLS        = "mutual TLS"
+	checkStdout     = "stdout"
 	checkDescribe   = "describe"
 	checkSignals    = "signals"
 	checkHostDeath  = "host's death"
@@ -207,6 +209,16 @@ func (e *examination) noLine(inTime bool) Finding {
 		return bad(checkHandshake, "its own words tell more; try \"quorate plugin doctor\" with the --args that it needs",
 			"it ends at once, with %s%s", state, e.running.lastWords())
 	}
+}
+
+// stdout wants silence after the line (rule L7): a broker reads what follows as
+// lines of something else, or drops it.
+func (e *examination) stdout(context.Context) (Finding, error) {
+	if said := e.running.chatter.String(); said != "" {
+		return bad(checkStdout, "what is for people belongs on stderr, as lines of JSON",
+			"after the handshake line there is more on stdout: %q", shorten(said)), nil
+	}
+	return good(checkStdout, "nothing but the handshake line"), nil
 }
 
 func (e *examination) describes(ctx context.Context) (Finding, error) {

@@ -2,14 +2,9 @@ package doctor
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,64 +12,14 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/consensus/sdk"
-	"github.com/quorate/quorate/plugins/solo"
 )
-
-// TestMain is the plugins of the test as well: what a script cannot be.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 {
-		switch os.Args[1] {
-		case "solo":
-			sdk.Serve(solo.New())
-		case "p256":
-			os.Exit(serveP256())
-		}
-	}
-	os.Exit(m.Run())
-}
-
-// serveP256 is a plugin whose TLS stack does not know P-521, as BoringSSL.
-func serveP256() int {
-	if os.Getenv(sdk.CookieKey) != sdk.CookieValue {
-		return 78
-	}
-	id, err := newIdentity(elliptic.P256())
-	if err != nil {
-		return 70
-	}
-	listener, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), fmt.Sprint("p", os.Getpid())))
-	if err != nil {
-		return 70
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{id.pair}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"h2"}}
-	config.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
-		c, err := x509.ParseCertificate(raw[0])
-		if err != nil {
-			return err
-		}
-		if key, ok := c.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
-			return errors.New("no such curve")
-		}
-		return nil
-	}
-	fmt.Fprintf(os.Stdout, "1|1|unix|%s|grpc|%s\n", listener.Addr(), base64.RawStdEncoding.EncodeToString(id.pair.Certificate[0]))
-	for {
-		conn, err := tls.NewListener(listener, config).Accept()
-		if err != nil {
-			return 0
-		}
-		go func() {
-			_, _ = conn.Read(make([]byte, 64))
-			_, _ = conn.Write(make([]byte, 9))
-		}()
-	}
-}
 
 const refuses = "#!/bin/sh\n[ -n \"$" + sdk.CookieKey + "\" ] || exit 78\n"
 
 func TestExamine(t *testing.T) {
 	tests := []struct {
 		name     string
+		path     string
 		script   string // or the plugins of TestMain, by args
 		args     []string
 		mode     os.FileMode
@@ -85,8 +30,24 @@ func TestExamine(t *testing.T) {
 		fix      string
 	}{
 		{name: "a good plugin", args: []string{"solo"}},
+		{name: "a good plugin that is ours", args: []string{"plugin", ""}},
 		{name: "it cannot describe itself", args: []string{"solo"}, describe: errors.New("unknown service"), check: checkDescribe, says: "unknown service"},
-		{name: "P-256 only", args: []string{"p256"}, check: checkTLS, says: "takes one of P-256", fix: "ecdsa_secp521r1_sha512"},
+		{name: "P-256 only", args: []string{"plugin", "p256"}, check: checkTLS, says: "takes one of P-256", fix: "ecdsa_secp521r1_sha512"},
+		{name: "no ALPN", args: []string{"plugin", "no-alpn"}, check: checkTLS, says: "does not choose HTTP/2", fix: "h2"},
+		{name: "it takes anybody", args: []string{"plugin", "takes-anybody"}, check: checkTLS, says: "is not its broker", fix: "PLUGIN_CLIENT_CERT"},
+		{name: "it takes nobody", args: []string{"plugin", "takes-nobody"}, check: checkTLS, says: "TLS handshake fails", fix: "PLUGIN_CLIENT_CERT"},
+		{name: "it never answers", args: []string{"plugin", "mute"}, check: checkTLS, says: "after the handshake", fix: "HTTP/2"},
+		{name: "no socket behind the line", args: []string{"plugin", "no-socket"}, check: checkSocket, says: "no such file", fix: "before the line"},
+		{name: "a socket with a long name", args: []string{"plugin", "long-name"}, check: checkHandshake, says: "longer than 107 bytes", fix: "short name"},
+		{name: "a certificate for somebody else", args: []string{"plugin", "no-localhost"}, check: checkHandshake, says: "not for localhost", fix: "DNS name localhost"},
+		{name: "SIGTERM ends it", args: []string{"plugin", "sigterm"}, check: checkSignals, says: "it ends on terminated", fix: "catch"},
+		{name: "SIGINT ends it", args: []string{"plugin", "sigint"}, check: checkSignals, says: "it ends on interrupt", fix: "catch"},
+		{name: "it outlives its broker", args: []string{"plugin", "orphan"}, check: checkHostDeath, says: "runs on", fix: sdk.HostFDKey},
+		{name: "the broker's death is an error to it", args: []string{"plugin", "dies-badly"}, check: checkHostDeath, says: "exit status 5", fix: "exit with 0"},
+		{name: "it talks on", args: []string{"plugin", "talks"}, check: checkStdout, says: "after the handshake", fix: "stderr"},
+		{name: "not there", path: "/no/such/plugin", check: checkExecutable, says: "does not exist", fix: "consensus/external/path"},
+		{name: "a folder", path: "/", check: checkExecutable, says: "is no file", fix: "the executable itself"},
+		{name: "no program at all", script: "what is this", check: checkCookie, says: "cannot be started", fix: "by hand"},
 		{name: "not executable", script: refuses, mode: 0o644, check: checkExecutable, says: "is not executable", fix: "chmod +x"},
 		{name: "writable by others", script: refuses, mode: 0o777, check: checkExecutable, says: "changed by others", fix: "chmod go-w"},
 		{name: "wrong checksum", args: []string{"solo"}, sum: "abcd", check: checkChecksum, says: "should be abcd", fix: "consensus/external/sha256"},
@@ -108,6 +69,9 @@ func TestExamine(t *testing.T) {
 			if strings.Contains(tt.script, "echo '") || strings.Contains(tt.script, "echo W") {
 				p.Timeout = 20 * time.Second
 			}
+			if tt.path != "" {
+				p.Path = tt.path
+			}
 			if tt.script != "" {
 				p.Path = script(t, tt.script, tt.mode)
 			}
@@ -116,8 +80,8 @@ func TestExamine(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.check == "" {
-				if !Healthy(findings) || len(findings) != 8 {
-					t.Errorf("got %+v, want eight checks that are fine", findings)
+				if !Healthy(findings) || len(findings) != 9 {
+					t.Errorf("got %+v, want nine checks that are fine", findings)
 				}
 				return
 			}

@@ -22,6 +22,8 @@ type process struct {
 	lines  chan string // the first line on stdout; closed when there is none
 	ended  chan struct{}
 	stderr tail
+
+	chatter tail // on stdout, after the first line
 }
 
 // startProcess starts the plugin as a broker does: nothing of this process'
@@ -68,7 +70,7 @@ func (p *process) read(stdout io.Reader) {
 		p.lines <- s
 	}
 	close(p.lines)
-	_, _ = io.Copy(io.Discard, r)
+	_, _ = io.Copy(&p.chatter, r)
 	_ = p.cmd.Wait() // what it exits with is in ProcessState
 	close(p.ended)
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"time"
 )
 
@@ -48,15 +49,20 @@ func newIdentity(curve elliptic.Curve) (identity, error) {
 	}, nil
 }
 
-// tls connects with the broker's kind of certificate. If that fails it tries one
-// of P-256 on a plugin of its own, to know whose fault it is.
+// tls connects with the broker's kind of certificate, and with a stranger's. If
+// the first fails it tries one of P-256 on a plugin of its own, to know whose fault
+// it is.
 func (e *examination) tls(ctx context.Context) (Finding, error) {
 	err := connect(ctx, e.line, e.identity)
-	if err == nil {
-		return good(checkTLS, "both sides accept each other; the broker's certificate is of P-521"), nil
-	}
-	if errors.Is(err, errNoHTTP2) {
+	switch {
+	case err == nil:
+		return e.strangers(ctx)
+	case errors.Is(err, errNoSocket):
+		return bad(checkSocket, "listen on it before the line is printed, and print its absolute path", "nobody listens where the line says: %v", err), nil
+	case errors.Is(err, errNoHTTP2):
 		return bad(checkTLS, "offer the protocol h2 by ALPN", "the TLS handshake succeeds, but the plugin does not choose HTTP/2"), nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return bad(checkTLS, "serve HTTP/2 on the connection: gRPC's server, with the socket behind TLS", "it says nothing: %v", err), nil
 	}
 	if p256, startErr := e.worksWithP256(ctx); startErr != nil {
 		return Finding{}, startErr
@@ -65,6 +71,19 @@ func (e *examination) tls(ctx context.Context) (Finding, error) {
 			"the plugin's TLS stack refuses the broker's certificate, which is of P-521, and takes one of P-256"), nil
 	}
 	return bad(checkTLS, "require client certificates, and verify them against the one in PLUGIN_CLIENT_CERT only", "the TLS handshake fails: %v%s", err, e.running.lastWords()), nil
+}
+
+// strangers tries to get in with a certificate that the plugin was not told of.
+func (e *examination) strangers(ctx context.Context) (Finding, error) {
+	stranger, err := newIdentity(elliptic.P521())
+	if err != nil {
+		return Finding{}, err
+	}
+	if connect(ctx, e.line, stranger) == nil {
+		return bad(checkTLS, "require client certificates, and verify them against the one in PLUGIN_CLIENT_CERT only",
+			"it lets in whoever is not its broker"), nil
+	}
+	return good(checkTLS, "both sides accept each other, and nobody else; the broker's certificate is of P-521"), nil
 }
 
 func (e *examination) worksWithP256(ctx context.Context) (bool, error) {
@@ -82,7 +101,10 @@ func (e *examination) worksWithP256(ctx context.Context) (bool, error) {
 	return works, p.kill()
 }
 
-var errNoHTTP2 = errors.New("no HTTP/2")
+var (
+	errNoSocket = errors.New("no connection")
+	errNoHTTP2  = errors.New("no HTTP/2")
+)
 
 // connect does TLS, and reads the first bytes that the plugin sends: a server of
 // TLS 1.3 refuses a client's certificate only after the client's handshake.
@@ -91,16 +113,20 @@ func connect(ctx context.Context, l line, id identity) error {
 	defer cancel()
 	roots := x509.NewCertPool()
 	roots.AddCert(l.certificate)
-	dialer := tls.Dialer{Config: &tls.Config{
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "unix", l.address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoSocket, err)
+	}
+	defer raw.Close()
+	conn := tls.Client(raw, &tls.Config{
 		Certificates: []tls.Certificate{id.pair}, RootCAs: roots, ServerName: "localhost",
 		NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
-	}}
-	conn, err := dialer.DialContext(ctx, "unix", l.address)
-	if err != nil {
+	})
+	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	defer conn.Close()
-	if c, ok := conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol != "h2" {
+	if conn.ConnectionState().NegotiatedProtocol != "h2" {
 		return errNoHTTP2
 	}
 	return greet(conn)
