@@ -106,6 +106,11 @@ func (c *connection) admin(cmd *cobra.Command, f func(ctx context.Context, adm *
 }
 
 func (c *connection) ask(ctx context.Context, f func(ctx context.Context, adm *kadm.Client) error) error {
+	return c.talk(ctx, func(ctx context.Context, client *kgo.Client) error { return f(ctx, kadm.NewClient(client)) })
+}
+
+// talk runs f with a client of a cluster that answers, and the command's time limit.
+func (c *connection) talk(ctx context.Context, f func(ctx context.Context, client *kgo.Client) error) error {
 	client, err := c.client()
 	if err != nil {
 		return err
@@ -116,7 +121,7 @@ func (c *connection) ask(ctx context.Context, f func(ctx context.Context, adm *k
 	if err := client.Ping(ctx); err != nil {
 		return c.unreachable(err)
 	}
-	err = f(ctx, kadm.NewClient(client))
+	err = f(ctx, client)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &explainedError{fmt.Sprintf("the cluster at %s did not answer within %v", strings.Join(c.bootstrap, ", "), c.timeout), err}
 	}

@@ -23,7 +23,7 @@ executable can take their place.
 	cobra.AddTemplateFunc("flags", flagUsages)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{.}}\n\n{{end}}{{.UsageString}}")
-	parent(root, newServe(), newPlugin(), newConfig(), newTopic(), newProduce(), newConsume(), newGroup(), newConsensus(), newLog(), newBench(), newVersion())
+	parent(root, newServe(), newPlugin(), newConfig(), newTopic(), newProduce(), newConsume(), newGroup(), newBroker(), newConsensus(), newLog(), newBench(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, cmd := range allBelow(root) {
 		cmd.InitDefaultHelpFlag()
