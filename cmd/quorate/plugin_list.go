@@ -69,12 +69,13 @@ func listPlugins(cmd *cobra.Command, cfg configs.Consensus) ([]listedPlugin, err
 	}
 	e := cfg.External
 	p, err := describePlugin(cmd.Context(), e.Path, host.Spec{SHA256: e.SHA256, Args: e.Args, Env: e.Env})
-	if err == nil {
-		return append(list, listed(p, p.Source, true)), nil
+	external := listedPlugin{describedPlugin: p, Level: "-", InUse: true}
+	if err != nil { // it is listed all the same: this is where one looks
+		external.Name, external.Source, external.SHA256, external.Error = host.External, e.Path, e.SHA256, err.Error()
+	} else {
+		external = listed(p, p.Source, true)
 	}
-	// It is listed all the same: this is where one looks.
-	p.Name, p.Source, p.SHA256 = host.External, e.Path, e.SHA256
-	return append(list, listedPlugin{describedPlugin: p, Level: "-", InUse: true, Error: err.Error()}), nil
+	return append(list, external), nil
 }
 
 // listed is a plugin with the level that its certificate gives it.
