@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/sdk"
 )
 
@@ -103,6 +104,10 @@ func (p *process) connect(spec Spec) error {
 func (p *process) startFailure(spec Spec, err error) error {
 	if errors.Is(err, plugin.ErrChecksumsDoNotMatch) {
 		return spec.wrongChecksum()
+	}
+	var major int
+	if n, _ := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d", &major); n == 1 {
+		return finalError(consensus.ExitConfig, "the consensus plugin %s speaks version %d of the contract, this broker version %d: install one that was built for this broker", p.cmd.Path, major, sdk.ProtocolVersion)
 	}
 	if p.cmd.ProcessState == nil {
 		return fmt.Errorf("start the consensus plugin %s: %w", p.cmd.Path, err)

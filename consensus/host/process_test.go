@@ -155,6 +155,8 @@ func TestLaunchErrors(t *testing.T) {
 	writeFile(t, foreign.Start.DataDir+"/META.json", `{"backend":"other","format":1,"cluster_id":"c1","replica_id":7}`, 0o600)
 	littered := specIn(t.TempDir())
 	writeFile(t, littered.Start.DataDir+"/hello", "", 0o600)
+	future := filepath.Join(t.TempDir(), "future")
+	writeFile(t, future, "#!/bin/sh\necho '1|9|unix|/nowhere|grpc|'\nexec sleep 60\n", 0o700)
 	script := filepath.Join(t.TempDir(), "plugin")
 	writeFile(t, script, "#!/bin/sh\necho a banner\n", 0o700)
 	external := func(path, sum string) Spec {
@@ -179,6 +181,7 @@ func TestLaunchErrors(t *testing.T) {
 		{"no binary", external("/nowhere/plugin", ""), consensus.ExitConfig, "/nowhere/plugin does not exist"},
 		{"not executable", external(littered.Start.DataDir+"/hello", ""), consensus.ExitConfig, "is not an executable file"},
 		{"wrong checksum", external(script, strings.Repeat("ab", 32)), consensus.ExitConfig, "has the SHA-256 "},
+		{"another major version", external(future, ""), consensus.ExitConfig, "speaks version 9 of the contract, this broker version 1: install"},
 		{"not a plugin", external(script, fileSum(script)), 1, "Unrecognized remote plugin message: a banner"},
 		{"storage fails", with(func(s *Spec) { s.Start.Options = options(t, map[string]string{"start_error": "storage"}) }), consensus.ExitStorage, "the disk is on fire"},
 		{"port in use", with(func(s *Spec) { s.Start.Options = options(t, map[string]string{"start_error": "port"}) }), 1, "address already in use"},

@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -313,4 +315,90 @@ func TestLockedAtRestart(t *testing.T) {
 	if !ok || failed.ExitCode != consensus.ExitLocked || !strings.Contains(failed.Reason, "is locked by process") {
 		t.Errorf("got %v", failed)
 	}
+}
+
+// A lock that another process holds for a moment longer is waited for.
+func TestLockReleasedInTime(t *testing.T) {
+	t.Parallel()
+	spec := specIn(t.TempDir())
+	spec.Supervision.LockWait = 10 * time.Second
+	lock, err := os.OpenFile(filepath.Join(spec.Start.DataDir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	tries := &triesLog{first: make(chan struct{})}
+	type launch struct {
+		h   *Host
+		err error
+	}
+	up := make(chan launch, 1)
+	go func() {
+		h, err := Launch(t.Context(), spec, slog.New(slog.NewTextHandler(tries, nil)))
+		up <- launch{h, err}
+	}()
+	select {
+	case <-tries.first: // it was refused once, and told so
+	case l := <-up:
+		t.Fatalf("launched beside the lock: %v", l.err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := <-up
+	if l.err != nil {
+		t.Fatal(l.err)
+	}
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	if err := l.h.Run(ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// triesLog is a log in which the first refusal for a lock is looked for.
+type triesLog struct {
+	first chan struct{}
+	once  sync.Once
+}
+
+func (l *triesLog) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "is locked by process") {
+		l.once.Do(func() { close(l.first) })
+	}
+	return len(p), nil
+}
+
+// A stream that breaks is opened again, to the same process. One whose streams break
+// again and again is of no use.
+func TestStreamBreaks(t *testing.T) {
+	t.Parallel()
+	h := launch(t, specIn(t.TempDir()))
+	term := leader(t, h, 0).Term
+	pid := h.Health().PID
+	for n := range sessionAttempts {
+		s, err := h.await(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.cancel()
+		<-s.done
+		fresh, err := h.await(t.Context())
+		if err != nil || fresh == s {
+			t.Fatalf("break %d: no other session: %v", n+1, err)
+		}
+		lead := leader(t, h, 0)
+		if health := h.Health(); health.PID != pid || health.Restarts != 0 || lead.Term != term {
+			t.Fatalf("break %d: got %+v, %+v", n+1, health, lead)
+		}
+	}
+	s, err := h.await(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cancel()
+	eventually(t, "a restart", func() bool { return h.Health().Restarts == 1 })
+	leader(t, h, term)
 }
