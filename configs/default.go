@@ -68,6 +68,7 @@ func defaultKafka() Kafka {
 		QueuedMaxRequestBytes: 64 << 20,
 		MaxConnections:        10_000,
 		ConnectionsMaxIdleMs:  600_000,
+		FetchSessionSlots:     1000,
 		FetchMaxBytes:         55 << 20,
 
 		BrokerSessionTimeoutMs:    1500,

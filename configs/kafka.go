@@ -51,6 +51,7 @@ type Kafka struct {
 	MaxConnections        int   `koanf:"max.connections"           kind:"int" min:"0" doc:"Open client connections; 0: no limit."`
 	MaxConnectionsPerIP   int   `koanf:"max.connections.per.ip"    kind:"int" min:"0" doc:"Open client connections of one address; 0: no limit."`
 	ConnectionsMaxIdleMs  int64 `koanf:"connections.max.idle.ms"   kind:"int" min:"1000" doc:"A client connection without requests for so long is closed."`
+	FetchSessionSlots     int   `koanf:"max.incremental.fetch.session.cache.slots" kind:"int" min:"0" max:"100000" doc:"Readers whose fetches are remembered, so that they send and get only what changes; 0: none."`
 	FetchMaxBytes         int   `koanf:"fetch.max.bytes"           kind:"int" min:"1024" max:"1073741824" doc:"The largest answer to a fetch, whatever the client asks for."`
 
 	BrokerSessionTimeoutMs    int64 `koanf:"broker.session.timeout.ms"    kind:"int" min:"100" doc:"A broker that is silent for so long is fenced; sooner if its port refuses connections."`

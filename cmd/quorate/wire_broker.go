@@ -93,6 +93,7 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 	c.API.OffsetsPartitions = k.OffsetsTopicNumPartitions
 	c.API.OffsetsReplicationFactor = k.OffsetsTopicReplicationFactor
 	c.API.MaxFetchBytes = k.FetchMaxBytes
+	c.API.FetchSessionSlots = k.FetchSessionSlots
 
 	c.Server.MaxRequestBytes = k.SocketRequestMaxBytes
 	c.Server.RequestMemory = k.QueuedMaxRequestBytes

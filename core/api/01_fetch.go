@@ -20,13 +20,12 @@ const maxFetchWait = 5 * time.Minute
 //
 // It waits until min_bytes are there over all partitions, or max_wait has
 // passed, or a partition has an error. The first batch comes whole even above
-// max_bytes (KIP-74). Sessions (KIP-227) are not kept: a client that asks for
-// one gets session id 0, which is Kafka's answer for "none", and sends whole
-// requests from then on.
+// max_bytes (KIP-74).
 //
 // Replicas fetch on the cluster listener only; a client that claims to be one
 // is refused.
 //
+//	v7   sessions (KIP-227); id 0 in the answer is "none", as in Kafka
 //	v12  DivergingEpoch for replicas (KIP-595)
 //	v13  topic ids (KIP-516)
 //	v16  the endpoints of leaders (KIP-951)
@@ -44,8 +43,12 @@ func (a *API) fetch(ctx context.Context, kind Kind, listener string, req *protoc
 	if err := fetchRefused(kind, req); err != nil {
 		return refusedFetch(req, err)
 	}
+	session, topics, err := a.sessions.begin(kind, req)
+	if err != nil {
+		return refusedFetch(req, err)
+	}
 	img := a.images.Current()
-	f := fetching{api: a, img: img, req: req, resp: &protocol.FetchResponse{}, hints: leaderHints{img: img, listener: listener}}
+	f := fetching{api: a, img: img, req: req, topics: topics, resp: &protocol.FetchResponse{}, hints: leaderHints{img: img, listener: listener}}
 	f.plan(kind == Cluster)
 	f.answer(a.replicas.Fetch(ctx, replica.FetchPlan{
 		Parts:    f.parts,
@@ -54,6 +57,7 @@ func (a *API) fetch(ctx context.Context, kind Kind, listener string, req *protoc
 		MaxWait:  min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, maxFetchWait),
 		Replica:  kind == Cluster,
 	}))
+	a.sessions.end(session, f.resp)
 	return f.resp
 }
 
@@ -65,9 +69,6 @@ func fetchRefused(kind Kind, req *protocol.FetchRequest) error {
 	}
 	if !isReplica && kind == Cluster {
 		return protocol.Errorf(protocol.ClusterAuthorizationFailed, "consumers fetch on a client listener")
-	}
-	if req.SessionID != 0 {
-		return protocol.Errorf(protocol.FetchSessionIDNotFound, "no fetch session %d", req.SessionID)
 	}
 	return nil
 }
@@ -95,6 +96,7 @@ type fetching struct {
 	api    *API
 	img    *metadata.Image
 	req    *protocol.FetchRequest
+	topics []protocol.FetchTopic // that are asked for: of the request, or of its session
 	resp   *protocol.FetchResponse
 	hints  leaderHints
 	parts  []replica.FetchPart
@@ -107,9 +109,9 @@ type place struct{ topic, partition int }
 // plan resolves every topic and partition that is asked for. Those that are not
 // here have their error written already.
 func (f *fetching) plan(isReplica bool) {
-	f.resp.Topics = make([]protocol.FetchedTopic, len(f.req.Topics))
-	for ti := range f.req.Topics {
-		in, out := &f.req.Topics[ti], &f.resp.Topics[ti]
+	f.resp.Topics = make([]protocol.FetchedTopic, len(f.topics))
+	for ti := range f.topics {
+		in, out := &f.topics[ti], &f.resp.Topics[ti]
 		out.Name, out.ID = in.Name, in.ID
 		out.Partitions = make([]protocol.FetchedPartition, len(in.Partitions))
 		topic, err := f.topic(in)

@@ -31,6 +31,10 @@ type Config struct {
 	// MaxFetchBytes bounds one fetch response, whatever the client asks for
 	// (fetch.max.bytes). Default 55 MiB, as in Kafka.
 	MaxFetchBytes int
+	// FetchSessionSlots is how many readers' fetches are remembered, so that they need
+	// not be sent whole; 0 for none. Default 1000. Kafka:
+	// max.incremental.fetch.session.cache.slots.
+	FetchSessionSlots int
 	// RequestTimeout bounds what a request without a timeout of its own may wait.
 	RequestTimeout time.Duration
 }
@@ -42,6 +46,7 @@ func DefaultConfig() Config {
 		OffsetsPartitions:        50,
 		OffsetsReplicationFactor: 3,
 		MaxFetchBytes:            55 << 20,
+		FetchSessionSlots:        1000,
 		RequestTimeout:           30 * time.Second,
 	}
 }
@@ -75,6 +80,8 @@ type API struct {
 
 	byKey map[int16]*entry
 	ids   *producerIDs
+
+	sessions *fetchSessions
 	// creating holds the topics whose automatic creation is under way, so that a
 	// herd of Metadata requests makes one proposal.
 	creating sync.Map
@@ -91,6 +98,7 @@ func New(cfg Config, images Images, replicas *replica.Manager, c Controller, gro
 		quorum:     quorum,
 		log:        log.With("component", "api"),
 		byKey:      make(map[int16]*entry, len(table)),
+		sessions:   newFetchSessions(cfg.FetchSessionSlots),
 	}
 	for i := range table {
 		a.byKey[table[i].key.Int16()] = &table[i]
