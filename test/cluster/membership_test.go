@@ -102,6 +102,67 @@ func TestReplaceEveryNode(t *testing.T) {
 	})
 }
 
+// Three nodes are replaced by three others, under ids of their own, under load: the
+// new one joins, the replicas move, and the old one is removed and forgotten.
+func TestReplaceByNewBrokers(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, c *lab.Cluster) {
+		ctx := within(t, 3*time.Minute)
+		must(t, c.CreateTopic(ctx, c.Node(1), faultTopic, faultPartitions, 3, nil))
+		w, err := lab.StartWorkload(ctx, c.Bootstrap(), faultTopic, faultPartitions, faultRate, 1)
+		must(t, err)
+		group, err := lab.StartConsumers(ctx, c.Bootstrap(), "movers", faultTopic, 2)
+		must(t, err)
+		must(t, w.AwaitProgress(ctx, 100))
+		for old := 1; old <= 3; old++ {
+			replaceByNewBroker(ctx, t, c, old, old+3)
+			must(t, w.AwaitProgress(ctx, 100))
+		}
+		must(t, w.Stop(ctx))
+		must(t, group.Await(ctx, c.Bootstrap()...))
+		must(t, group.Stop())
+		for _, n := range c.Nodes() {
+			must(t, w.Verify(ctx, n.Client))
+		}
+		must(t, group.Verify(ctx, c.Bootstrap()...))
+		t.Logf("%d records acknowledged, longest gap %v", w.Acked(), w.LongestGap())
+	})
+}
+
+func replaceByNewBroker(ctx context.Context, t *testing.T, c *lab.Cluster, old, id int) {
+	t.Helper()
+	n, err := c.Add(id, c.Nodes()[len(c.Nodes())-1])
+	must(t, err)
+	must(t, n.Start())
+	must(t, n.AwaitReady(ctx))
+	run := func(want string, args ...string) {
+		t.Helper()
+		out, errs, err := c.Run(ctx, args...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Fatalf("quorate %s: %v\n%s%s, want %q", strings.Join(args, " "), err, out, errs, want)
+		}
+	}
+	bootstrap := strings.Join(c.Bootstrap(), ",")
+	run(fmt.Sprintf("of broker %d moved to broker %d", old, id),
+		"topic", "reassign", "-b", bootstrap, "--from", fmt.Sprint(old), "--to", fmt.Sprint(id), "--wait", "--timeout", "1m")
+	replicas := awaitMembers(ctx, t, []*lab.Node{n}, runningIDs(c)...)
+	gone := c.Node(old)
+	must(t, gone.Stop(ctx))
+	must(t, c.Forget(old))
+	run("removed", "consensus", "remove", fmt.Sprint(replicas[old]))
+	run(fmt.Sprintf("broker %d is forgotten", old), "broker", "unregister", "-b", strings.Join(c.Bootstrap(), ","), fmt.Sprint(old))
+	awaitMembers(ctx, t, c.Nodes(), runningIDs(c)...)
+}
+
+func runningIDs(c *lab.Cluster) []int {
+	var out []int
+	for _, n := range c.Nodes() {
+		if n.Running() {
+			out = append(out, n.ID)
+		}
+	}
+	return out
+}
+
 // A new node joins, knowing one of the others, and being known to none of them; it
 // gets a vote, takes partitions, and leads when the others are gone.
 func TestJoin(t *testing.T) {
