@@ -83,6 +83,26 @@ func TestReferencePasses(t *testing.T) {
 	}
 }
 
+// Whatever ends first, a report has the cases in their order, each once.
+func TestRunInParallel(t *testing.T) {
+	r, _ := newReference(mutation{})
+	o := kit.Options{Level: 1, Quick: true, Seed: 1, Dir: t.TempDir(), Parallel: 3}
+	var told []string
+	report, err := kit.Run(t.Context(), kit.InProcess{New: r.New}, o, func(one kit.Result) { told = append(told, one.Case.String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := kit.Selected(o)
+	if len(report.Results) != len(want) || len(told) != len(want) || !report.Passed() {
+		t.Fatalf("%d results, %d were told, want %d:\n%s", len(report.Results), len(told), len(want), report.Text())
+	}
+	for i, c := range want {
+		if report.Results[i].Case.String() != c.String() || !slices.Contains(told, c.String()) {
+			t.Errorf("result %d is of %s, want %s", i, report.Results[i].Case, c)
+		}
+	}
+}
+
 // maxSeeds is with how many seeds a mutant is tried.
 const maxSeeds = 4
 
