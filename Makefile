@@ -7,7 +7,7 @@ CHAOS   ?= 10m
 SEED    ?= 0
 PKG     ?= ./...
 
-.PHONY: run build test unit race integration compat soak chaos lint generate generate-check fuzz bench bench-consensus bench-go install-tools clean
+.PHONY: run build test unit race integration compat soak chaos lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -57,12 +57,18 @@ lint:
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
 
-generate:
-	$(GO) generate ./...
+## breaking: nothing of the .proto files in tools/proto/baseline.yaml was changed or taken away
+breaking:
+	$(TOOL) buf breaking --against tools/proto/baseline.yaml
 
-## generate-check: regenerated code must not differ from what is checked in
+## generate: code and docs from the .proto files; what they add becomes part of the baseline
+generate: breaking
+	$(GO) generate ./...
+	$(TOOL) buf build --exclude-source-info -o tools/proto/baseline.yaml
+
+## generate-check: what is generated must not differ from what is checked in
 generate-check: generate
-	git diff --exit-code -- '*.pb.go' docs/plugins/rpc.md
+	git diff --exit-code -- '*.pb.go' docs/plugins/rpc.md tools/proto/baseline.yaml
 
 ## bench: the broker's figures beside what is to be reached, in some minutes; BENCH='-full' for longer
 bench: build
