@@ -140,7 +140,7 @@ func (s *Set) instead() string {
 	if names == nil {
 		return ", the backend has none"
 	}
-	return "; there are " + strings.Join(names, ", ")
+	return "; known: " + strings.Join(names, ", ")
 }
 
 // Schema returns the JSON Schema of the settings, for consensus.Description.

@@ -3,9 +3,9 @@ package profiledraft
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/options"
 	"github.com/quorate/quorate/plugins/etcdraft"
 )
 
@@ -18,7 +18,7 @@ type backend struct{ consensus.Backend }
 // Describe implements consensus.Backend.
 func (b *backend) Describe() consensus.Description {
 	d := b.Backend.Describe()
-	d.Backend, d.Version, d.ConfigSchema = "profiled-raft", "0.1.0", schema
+	d.Backend, d.Version, d.ConfigSchema = "profiled-raft", "0.1.0", schema()
 	return d
 }
 
@@ -31,8 +31,8 @@ func (b *backend) Validate(options json.RawMessage) []consensus.Diagnostic {
 // Start implements consensus.Backend.
 func (b *backend) Start(ctx context.Context, cfg consensus.StartConfig) error {
 	translated, problems := translate(cfg.Options)
-	if len(problems) > 0 {
-		return fmt.Errorf("%w: option %q: %s", consensus.ErrInvalidArgument, problems[0].Path, problems[0].Message)
+	if err := options.Error(problems); err != nil {
+		return err
 	}
 	cfg.Options = translated
 	return b.Backend.Start(ctx, cfg)

@@ -20,11 +20,11 @@ func TestValidate(t *testing.T) {
 	}{
 		{"nothing", ``, nil},
 		{"a profile", `{"profile": "wan"}`, nil},
-		{"a profile that is not there", `{"profile": "moon"}`, []consensus.Diagnostic{{Path: "profile", Message: `"moon" is none of lan, small, wan`}}},
-		{"no string", `{"profile": 7}`, []consensus.Diagnostic{{Path: "profile", Message: "must be a string"}}},
+		{"a profile that is not there", `{"profile": "moon"}`, []consensus.Diagnostic{{Path: "profile", Message: `want one of lan, small, wan, got "moon"`}}},
+		{"no string", `{"profile": 7}`, []consensus.Diagnostic{{Path: "profile", Message: "want one of lan, small, wan, got 7"}}},
 		{"two problems", `{"profile": "moon", "size": 1}`, []consensus.Diagnostic{
-			{Path: "size", Message: "there is no such option; there is profile"},
-			{Path: "profile", Message: `"moon" is none of lan, small, wan`},
+			{Path: "profile", Message: `want one of lan, small, wan, got "moon"`},
+			{Path: "size", Message: "there is no such option; known: profile"},
 		}},
 	}
 	for _, tt := range tests {
