@@ -9,9 +9,13 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
+const benchSegment = 16 << 20
+
 // BenchmarkCommits has rounds of proposals of 256 bytes committed on two groups of
 // one replica, one on each store, in turn: what else the machine does meets both.
-// It reports, per store, how long a round took and what it comes to per second.
+// It reports, per store, how long a round took and what it comes to per second. The
+// first segments are written before: those of a new segment log grow, and only the
+// ones after are prepared ahead.
 func BenchmarkCommits(b *testing.B) {
 	stores := []string{storeSegments, storeRaftWAL}
 	for _, inflight := range []int{1, 16, 256} {
@@ -49,7 +53,7 @@ func committer(b *testing.B, name string, inflight int) (round func()) {
 	backend.fatal = func(err error) { b.Errorf("fatal: %v", err) }
 	if err := backend.Start(b.Context(), consensus.StartConfig{
 		ReplicaID: 1, DataDir: b.TempDir(), Peer: consensus.PeerEndpoint{Listen: "127.0.0.1:0"},
-		Timing: consensus.DefaultTiming(), Options: fmt.Appendf(nil, `{"log_store": %q}`, name),
+		Timing: consensus.DefaultTiming(), Options: fmt.Appendf(nil, `{"log_store": %q, "log_segment_bytes": %d}`, name, benchSegment),
 	}); err != nil {
 		b.Fatal(err)
 	}
@@ -69,8 +73,8 @@ func committer(b *testing.B, name string, inflight int) (round func()) {
 		<-changed
 		l, changed = g.Leadership()
 	}
-	data, results := make([]byte, 256), make(chan consensus.Result, inflight)
-	return func() {
+	results := make(chan consensus.Result, 256)
+	commit := func(data []byte, inflight int) {
 		for range inflight {
 			g.Propose(l.Term, data, func(r consensus.Result) { results <- r })
 		}
@@ -80,4 +84,10 @@ func committer(b *testing.B, name string, inflight int) (round func()) {
 			}
 		}
 	}
+	large := make([]byte, 64<<10)
+	for written := 0; written < 3*benchSegment; written += 16 * len(large) {
+		commit(large, 16)
+	}
+	data := make([]byte, 256)
+	return func() { commit(data, inflight) }
 }
