@@ -103,7 +103,11 @@ func (l *lab) missing(n *node) string {
 
 // load proposes in the background until stop is called, which returns how many
 // proposals were committed.
-func (l *lab) load(inflight int) (stop func() int) {
+func (l *lab) load(inflight int) (stop func() int) { return l.pacedLoad(inflight, 0) }
+
+// pacedLoad is load with a pause behind every proposal: what is proposed for long
+// must be remembered by the kit, all of it.
+func (l *lab) pacedLoad(inflight int, pause time.Duration) (stop func() int) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	done := make(chan int, 1)
 	slots := make(chan struct{}, inflight)
@@ -121,6 +125,9 @@ func (l *lab) load(inflight int) (stop func() int) {
 				continue
 			}
 			results := l.propose(n, at.Term, l.command())
+			if pause > 0 {
+				wait(ctx, pause)
+			}
 			l.background.Go(func() {
 				if r := <-results; r.Outcome != consensus.Committed {
 					wait(ctx, 5*time.Millisecond)
