@@ -43,6 +43,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&r.binary, "binary", "bin/quorate", "the program to measure")
 	flag.StringVar(&r.backend, "backend", "etcd-raft", "the consensus backend under the rows that are not about consensus")
 	flag.StringVar(&r.scratch, "dir", "", "where data goes (default: a temporary directory)")
+	flag.StringVar(&r.kafka, "kafka", "", "the class path of Apache Kafka's broker, to compare with (test/compat fetches one)")
 	flag.BoolVar(&r.full, "full", false, "longer, and more often")
 	flag.StringVar(&only, "only", "", "only rows whose group/name matches this pattern")
 	flag.StringVar(&into, "json", "", "keep the figures in this file too; those that are there from earlier runs stay")
@@ -108,6 +109,7 @@ var rows = []row{
 	{"one node", "recovery", recovery},
 	{"three nodes", "produce 1 KB, RF 3", produceReplicated},
 	{"three nodes", "latency, RF 3", latencyReplicated},
+	{"three nodes", "against Kafka", againstKafka},
 	{"consensus", "hop", hop},
 	{"consensus", "commit", commit},
 	{"consensus", "failover", failover},

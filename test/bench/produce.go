@@ -21,7 +21,7 @@ func (r *runner) throughputArgs(partitions, recordBytes int, more ...string) []s
 	}
 	return append([]string{
 		"-p", strconv.Itoa(partitions), "--record-size", strconv.Itoa(recordBytes), "--batch-size", batch,
-		"--connections", connections, "--warmup", "1s", "--duration", (r.seconds() + 1e9).String(),
+		"--connections", connections, "--warmup", r.warmup().String(), "--duration", (r.seconds() + r.warmup()).String(),
 	}, more...)
 }
 

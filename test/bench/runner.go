@@ -26,6 +26,7 @@ type runner struct {
 	temporary                bool // scratch is ours to remove
 	full                     bool
 	modes                    []string // of wal.sync that the binary knows; "" if it does not have the setting
+	kafka                    string   // class path of Apache Kafka's broker; empty: there is none
 	log                      io.Writer
 	count                    int // of directories
 }
@@ -46,6 +47,10 @@ func choose[T any](r *runner, quick, full T) T {
 
 // seconds is how long a load is measured.
 func (r *runner) seconds() time.Duration { return choose(r, 3*time.Second, 8*time.Second) }
+
+// warmup is how long a load runs before it is measured: a node that is new first
+// makes the files of its commit log.
+func (r *runner) warmup() time.Duration { return choose(r, 3*time.Second, 5*time.Second) }
 
 // rounds is how often everything that is compared has its turn.
 func (r *runner) rounds() int { return choose(r, 2, 4) }
@@ -108,8 +113,11 @@ const nullSink = "sink"
 
 // start starts a sink, or a cluster with a mode of wal.sync.
 func (r *runner) start(ctx context.Context, variant string, nodes int) (*server, error) {
-	if variant == nullSink {
+	switch variant {
+	case nullSink:
 		return r.sink(ctx)
+	case kafkaOS, kafkaAlways:
+		return r.startKafka(ctx, variant, nodes)
 	}
 	kafka := settings(variant)
 	if nodes > 1 {
