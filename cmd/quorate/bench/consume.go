@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -106,8 +107,25 @@ func (k *consumer) prepare(ctx context.Context) error {
 	return nil
 }
 
-// spansOf is what is to be read of every partition.
+// spansOf is what is to be read of every partition. Brokers that do not know yet that
+// they lead one are asked again.
 func spansOf(ctx context.Context, client *kgo.Client, topic string, fromEnd bool) (map[int32]span, error) {
+	pause := time.NewTicker(refreshEvery)
+	defer pause.Stop()
+	for {
+		spans, err := spansNow(ctx, client, topic, fromEnd)
+		if code, ok := errors.AsType[*kerr.Error](err); err == nil || !ok || !code.Retriable {
+			return spans, err
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+func spansNow(ctx context.Context, client *kgo.Client, topic string, fromEnd bool) (map[int32]span, error) {
 	adm := kadm.NewClient(client)
 	starts, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {

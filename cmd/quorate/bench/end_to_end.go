@@ -57,7 +57,9 @@ func EndToEnd(ctx context.Context, c ProduceConfig) (*EndToEndResult, error) {
 	defer p.close()
 	a := &arrivals{stamp: rand.Uint64() | 1, latency: newHistogram(), changed: make(chan struct{}, 1)} //nolint:gosec // not a secret
 	p.stamp, p.observe = a.stamp, a.acknowledged
-	spans, err := spansOf(ctx, p.clients[0], c.Topic.Name, true)
+	asking, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	spans, err := spansOf(asking, p.clients[0], c.Topic.Name, true)
 	if err != nil {
 		return nil, err
 	}
