@@ -51,7 +51,7 @@ type Registration struct {
 
 	epoch   atomic.Int64
 	fenced  atomic.Bool
-	refused protocol.ErrorCode // of the last registration; Run's
+	refusal refusal // of the registrations since the last one that was accepted; Run's
 
 	leave     chan struct{} // closed by Leave
 	left      chan struct{} // closed when the controller lets this broker go
@@ -189,6 +189,31 @@ func (r *Registration) attempt(ctx context.Context, changed <-chan struct{}, exc
 	return err
 }
 
+// refusal is why the controller does not let this broker in.
+type refusal struct {
+	code  protocol.ErrorCode
+	since time.Time
+	told  bool
+}
+
+// tellRefusal logs a refusal once, not with every attempt. A broker that starts soon
+// after its end is refused until the session of its last life is over, which is as it
+// should be; longer than that, another process is this broker.
+func (r *Registration) tellRefusal(code protocol.ErrorCode, reason string) {
+	if r.refusal.code != code {
+		r.refusal = refusal{code: code, since: time.Now()}
+		if code == protocol.DuplicateBrokerRegistration {
+			r.log.Info("waiting for the end of this broker's session before its start", "at_most", 2*r.cfg.SessionTimeout)
+		}
+	}
+	early := code == protocol.DuplicateBrokerRegistration && time.Since(r.refusal.since) <= 2*r.cfg.SessionTimeout
+	if r.refusal.told || early {
+		return
+	}
+	r.refusal.told = true
+	r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID, "reason", reason)
+}
+
 // register asks for an epoch.
 func (r *Registration) register(ctx context.Context) error {
 	if r.leaving() {
@@ -204,18 +229,15 @@ func (r *Registration) register(ctx context.Context) error {
 		return fmt.Errorf("registration was answered with %T", resp)
 	}
 	code := protocol.ErrorCode(answer.ErrorCode)
-	refused := r.refused
-	r.refused = code
 	if code != protocol.None {
 		reason := reasonOf(&answer.UnknownTags)
-		if code != refused { // once, not with every attempt
-			r.log.Warn("registration refused", "code", code.String(), "broker", r.cfg.BrokerID, "cluster_id", r.cfg.ClusterID, "reason", reason)
-		}
+		r.tellRefusal(code, reason)
 		if reason == "" {
 			reason = fmt.Sprintf("the controller refused broker %d of cluster %q", r.cfg.BrokerID, r.cfg.ClusterID)
 		}
 		return protocol.Errorf(code, "%s", reason)
 	}
+	r.refusal = refusal{}
 	r.epoch.Store(answer.BrokerEpoch)
 	r.log.Info("registered", "epoch", answer.BrokerEpoch)
 	return r.beat(ctx)
