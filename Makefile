@@ -5,9 +5,10 @@ BACKEND ?= etcd-raft
 SOAK    ?= 6m
 CHAOS   ?= 10m
 SEED    ?= 0
+VERIFY_SOAK ?= 30m
 PKG     ?= ./...
 
-.PHONY: run build test unit race integration compat soak chaos lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
+.PHONY: run build test unit race integration compat soak chaos verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -43,15 +44,16 @@ soak: build
 chaos: build
 	$(GO) test -count=1 -tags=integration -timeout 120m -run TestChaos ./test/cluster/... -chaos $(CHAOS) -seed $(SEED) -v
 
-## verify: both built-in backends by the conformance kit, level 3, the quick form
+## verify: both built-in backends by the conformance kit, level 3, the quick form; SEED=1 repeats its choices
 verify: build
-	./bin/quorate plugin verify etcd-raft --level 3 --quick
-	./bin/quorate plugin verify hashicorp-raft --level 3 --quick
+	./bin/quorate plugin verify etcd-raft --level 3 --quick --parallel 2 --seed $(SEED)
+	./bin/quorate plugin verify hashicorp-raft --level 3 --quick --parallel 2 --seed $(SEED)
 
-## verify-full: the same at level 4, for hours when nobody waits
+## verify-full: every built-in backend at level 4, each for about an hour; VERIFY_SOAK=30m, PREVIOUS=path of an earlier quorate
 verify-full: build
-	./bin/quorate plugin verify etcd-raft --level 4
-	./bin/quorate plugin verify hashicorp-raft --level 4
+	./bin/quorate plugin verify solo --level 4 --soak $(VERIFY_SOAK) --seed $(SEED) --certificate bin $(if $(PREVIOUS),--previous $(PREVIOUS))
+	./bin/quorate plugin verify etcd-raft --level 4 --soak $(VERIFY_SOAK) --seed $(SEED) --certificate bin $(if $(PREVIOUS),--previous $(PREVIOUS))
+	./bin/quorate plugin verify hashicorp-raft --level 4 --soak $(VERIFY_SOAK) --seed $(SEED) --certificate bin $(if $(PREVIOUS),--previous $(PREVIOUS))
 
 lint:
 	$(GO) vet ./...
