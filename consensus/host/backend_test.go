@@ -33,6 +33,7 @@ type fileBackend struct {
 // Proposals that are orders to the backend.
 const (
 	orderCrash   = "crash"           // the process exits at once
+	orderPanic   = "panic"           // a goroutine of its own panics
 	orderStorage = "storage"         // the log cannot be written
 	orderReject  = "reject"          // rejected, and not appended
 	orderHold    = "hold"            // never decided
@@ -182,6 +183,8 @@ func (g *fileGroup) Propose(_ uint64, data []byte, done func(consensus.Result)) 
 	switch string(data) {
 	case orderCrash:
 		os.Exit(consensus.ExitBug)
+	case orderPanic:
+		go panic("as ordered")
 	case orderStorage:
 		done(consensus.Result{Err: fmt.Errorf("%w: no space left", consensus.ErrStorageFailed)})
 	case orderReject:

@@ -175,6 +175,9 @@ func (i *instance) whyEnded() error {
 	if why := i.killed.Load(); why != nil {
 		return errors.New(*why)
 	}
+	if crash := i.proc.stderr.crashed(); crash != "" {
+		return fmt.Errorf("the consensus plugin %s has a bug and crashed: %s (%s)", i.host.spec.Name, crash, i.proc.cmd.ProcessState)
+	}
 	return fmt.Errorf("the consensus plugin %s ended: %s", i.host.spec.Name, i.proc.cmd.ProcessState)
 }
 

@@ -131,6 +131,21 @@ func TestCrash(t *testing.T) {
 	}
 }
 
+// The Go runtime ends a process that panics with 2, which nobody can change: the
+// reason says that it is a bug, and the process is started again as after a 70.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	h := launch(t, specIn(t.TempDir()))
+	term := leader(t, h, 0).Term
+	if r := propose(t, h, term, 1, orderPanic); r.Outcome != consensus.Unknown {
+		t.Errorf("got %+v", r)
+	}
+	leader(t, h, term)
+	if why := h.Health().LastExit; !strings.Contains(why, "has a bug and crashed: panic: as ordered (exit status 2)") {
+		t.Errorf("got %q", why)
+	}
+}
+
 func TestStorageFailureIsFinal(t *testing.T) {
 	t.Parallel()
 	h := launch(t, specIn(t.TempDir()))

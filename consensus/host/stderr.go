@@ -26,6 +26,7 @@ type stderrLog struct {
 	mu       sync.Mutex
 	line     []byte
 	panicked bool
+	crash    string   // what a panic began with
 	tail     []string // at most tailLines, oldest first
 }
 
@@ -53,6 +54,13 @@ func (s *stderrLog) last() []string {
 	return slices.Clone(s.tail)
 }
 
+// crashed returns the first line of a panic; empty if there was none.
+func (s *stderrLog) crashed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.crash
+}
+
 func (s *stderrLog) take(line []byte) {
 	if len(bytes.TrimSpace(line)) == 0 {
 		return
@@ -68,6 +76,9 @@ func (s *stderrLog) take(line []byte) {
 	text := string(line)
 	if strings.HasPrefix(text, "panic:") || strings.HasPrefix(text, "fatal error:") || strings.HasPrefix(text, "SIGQUIT:") {
 		s.panicked = true
+		if s.crash == "" && text[0] != 'S' {
+			s.crash = text[:min(len(text), maxTailBytes)]
+		}
 	}
 	level := slog.LevelInfo
 	if s.panicked {
