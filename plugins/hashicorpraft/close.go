@@ -37,9 +37,7 @@ func (g *group) closeOnce(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-time.After(4 * g.b.cfg.Timing.ElectionTimeout): // the library may never answer; see abandon
 	}
-	down := g.raft.Shutdown()
-	g.transport.layer.cut() // or the library would wait for peers that do not answer
-	err := down.Error()
+	err := g.shutDown()
 	g.transport.CloseStreams()
 	close(g.stopWatch)
 	g.running.Wait()
@@ -49,6 +47,20 @@ func (g *group) closeOnce(ctx context.Context) error {
 	g.b.group = nil
 	g.b.mu.Unlock()
 	return err
+}
+
+// shutDown stops the library, which would wait for peers that do not answer: if
+// it takes longer than an election, what goes over the network ends.
+func (g *group) shutDown() error {
+	down := make(chan error, 1)
+	go func() { down <- g.raft.Shutdown().Error() }()
+	select {
+	case err := <-down:
+		return err
+	case <-time.After(g.b.cfg.Timing.ElectionTimeout):
+	}
+	g.transport.layer.cut()
+	return <-down
 }
 
 // abandon answers what the library left unanswered when it was shut down:

@@ -17,13 +17,15 @@ import (
 //
 // The library never ends the connections that it has in use, and waits for what
 // it has asked of a peer until that times out: several seconds when the peer is
-// frozen. So a stop cuts all of them.
+// frozen. So a stop cuts all of them if it must.
 type layer struct {
 	*streams
 	owner    func(raft.ServerAddress) uint64
 	accepted chan net.Conn
 	ctx      context.Context // ends with cut
 	cancel   context.CancelFunc
+	closing  sync.Once
+	closed   chan struct{}
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // accepted and dialled, and not closed
@@ -33,7 +35,7 @@ var _ raft.StreamLayer = (*layer)(nil)
 
 // open gives the streams to a group. owner tells who is at an address.
 func (s *streams) open(owner func(raft.ServerAddress) uint64) *layer {
-	l := &layer{streams: s, owner: owner, accepted: make(chan net.Conn), conns: map[net.Conn]struct{}{}}
+	l := &layer{streams: s, owner: owner, accepted: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	s.layer.Store(l)
 	return l
@@ -55,7 +57,7 @@ func (l *layer) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.accepted:
 		return conn, nil
-	case <-l.ctx.Done():
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 }
@@ -78,11 +80,13 @@ func (l *layer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Con
 // Close implements net.Listener: it ends this layer and what goes over it.
 func (l *layer) Close() error {
 	l.cut()
+	l.closing.Do(func() { close(l.closed) })
 	l.layer.CompareAndSwap(l, nil)
 	return nil
 }
 
-// cut ends every connection, and there will be none any more.
+// cut ends every connection, and there will be none any more. Accept waits on:
+// the library would take its end for a fault.
 func (l *layer) cut() {
 	l.cancel()
 	l.mu.Lock()
