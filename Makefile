@@ -4,11 +4,12 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 BACKEND ?= etcd-raft
 SOAK    ?= 6m
 CHAOS   ?= 10m
+ROUNDS  ?= 200
 SEED    ?= 0
 VERIFY_SOAK ?= 30m
 PKG     ?= ./...
 
-.PHONY: run build test unit race integration compat soak chaos verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
+.PHONY: run build test unit race integration compat soak chaos supervise verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -39,6 +40,10 @@ compat: build
 ## soak: three nodes under load on each backend; SOAK=6m
 soak: build
 	$(GO) test -count=1 -tags=integration -timeout 60m -run TestSoak ./test/cluster/... -soak $(SOAK) -v
+
+## supervise: brokers and plugins killed and frozen, one after the other; ROUNDS=200
+supervise: build
+	$(GO) test -count=1 -tags=integration -timeout 120m -run TestSupervisionLoop -v ./test/cluster/... -rounds $(ROUNDS) -round-seed $(if $(filter 0,$(SEED)),1,$(SEED))
 
 ## chaos: three nodes mistreated on each backend; CHAOS=10m, SEED=1 repeats a schedule
 chaos: build
