@@ -225,7 +225,7 @@ func (j *joiner) look(ctx context.Context, leader int32) (added bool, err error)
 	if err != nil {
 		return false, err
 	}
-	next := uint64(j.BrokerID) + 1
+	next := uint64(1)
 	j.admission.Members = nil
 	for _, m := range replicas {
 		j.admission.Members = append(j.admission.Members, m)
