@@ -2,8 +2,10 @@ package hashicorpraft
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,7 +122,7 @@ func (h *held) Close() error {
 	return h.Conn.Close()
 }
 
-// dial connects to address, where replica should be, and says who dials.
+// dial connects to address, where replica should be, and says who dials whom.
 func (s *streams) dial(ctx context.Context, address string, replica uint64) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", address)
@@ -138,7 +140,7 @@ func (s *streams) dial(ctx context.Context, address string, replica uint64) (net
 		err = conn.SetDeadline(deadline)
 	}
 	if err == nil {
-		_, err = conn.Write(s.preamble)
+		_, err = conn.Write(binary.BigEndian.AppendUint64(slices.Clone(s.preamble), replica))
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})

@@ -25,7 +25,9 @@ const (
 
 // streams carries the library's messages to and from peers: TLS if it was asked
 // for, and then a preamble that keeps out whoever is of another cluster and says
-// which replica dials.
+// which replica dials, and which one it means: a replica that was replaced may listen
+// where its successor should, and the library would take its answers for the
+// successor's.
 //
 // A certificate that names a replica of this cluster is good for that one only;
 // see identity.checkOwner.
@@ -37,7 +39,8 @@ type streams struct {
 	listener  net.Listener
 	advertise addr
 	cluster   string // its name, as certificates have it
-	preamble  []byte
+	self      uint64
+	preamble  []byte // without whom it is for
 	identity  atomic.Pointer[identity] // nil: plaintext
 	layer     atomic.Pointer[layer]    // the open group's, nil without one
 	refused   atomic.Uint64
@@ -61,11 +64,11 @@ func (a addr) String() string { return string(a) }
 
 func listen(cfg consensus.StartConfig) (*streams, error) {
 	s := &streams{
-		cluster: consensus.ClusterName(cfg.ClusterID), slots: make(chan struct{}, maxPeerConns),
+		cluster: consensus.ClusterName(cfg.ClusterID), self: cfg.ReplicaID, slots: make(chan struct{}, maxPeerConns),
 		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{}, stall: rpcTimeout(cfg.Timing),
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
-	s.preamble = binary.BigEndian.AppendUint64(append([]byte("quohrft2"), sum[:16]...), cfg.ReplicaID)
+	s.preamble = binary.BigEndian.AppendUint64(append([]byte("quohrft3"), sum[:16]...), cfg.ReplicaID)
 	if cfg.Peer.TLS != nil {
 		if err := s.reload(*cfg.Peer.TLS); err != nil {
 			return nil, err
@@ -139,7 +142,7 @@ func (s *streams) greet(c *tracked) error {
 		}
 		c.Conn = secure
 	}
-	got := make([]byte, len(s.preamble))
+	got := make([]byte, len(s.preamble)+8)
 	if _, err := io.ReadFull(c.Conn, got); err != nil {
 		return fmt.Errorf("read its preamble: %w", err)
 	}
@@ -147,7 +150,10 @@ func (s *streams) greet(c *tracked) error {
 	if subtle.ConstantTimeCompare(got[:cluster], s.preamble[:cluster]) != 1 {
 		return errors.New("it is of another cluster or no peer at all")
 	}
-	replica := binary.BigEndian.Uint64(got[cluster:])
+	replica, meant := binary.BigEndian.Uint64(got[cluster:]), binary.BigEndian.Uint64(got[cluster+8:])
+	if meant != consensus.NoLeader && meant != s.self {
+		return fmt.Errorf("replica %d means replica %d, this is %d", replica, meant, s.self)
+	}
 	if secure != nil {
 		if err := who.checkOwner(secure.ConnectionState(), s.cluster, replica); err != nil {
 			return err

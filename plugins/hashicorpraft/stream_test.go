@@ -80,6 +80,30 @@ func TestPeerOfTheSameClusterIsAccepted(t *testing.T) {
 	}
 }
 
+// A replica that listens where another should does not answer for it.
+func TestAnotherReplicaIsMeant(t *testing.T) {
+	t.Parallel()
+	endpoint := consensus.PeerEndpoint{Listen: "127.0.0.1:0"}
+	b := listenWith(t, consensus.StartConfig{ClusterID: "c", ReplicaID: 2, Peer: endpoint})
+	for meant, refused := range map[uint64]bool{4: true, 2: false, consensus.NoLeader: false} {
+		a := listenWith(t, consensus.StartConfig{ClusterID: "c", ReplicaID: 1, Peer: endpoint})
+		a.owner = func(raft.ServerAddress) uint64 { return meant }
+		conn := dial(t, a, b)
+		if refused {
+			if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("replica 2 answers for %d: %v", meant, err)
+			}
+			continue
+		}
+		if _, err := b.Accept(); err != nil {
+			t.Errorf("replica %d was meant: %v", meant, err)
+		}
+	}
+}
+
 // A peer that falls silent within a request is cut off, since the library may be
 // reading in its main loop; between requests it may be silent.
 func TestSilenceWithinARequest(t *testing.T) {
