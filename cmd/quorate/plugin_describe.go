@@ -94,7 +94,11 @@ func pluginPath(nameOrPath string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return "", usagef("%s is a folder, and a plugin an executable; \"quorate plugin run %s\" builds one from its source", nameOrPath, nameOrPath)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", usagef("there is neither a built-in plugin (%s) nor a file %s", strings.Join(backendNames(), ", "), nameOrPath)
 	}
 	return path, nil
