@@ -317,14 +317,21 @@ func (c *Committer) notify(logs ...*Log) {
 func (c *Committer) nextRound() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err() != nil {
+		return over
+	}
 	if c.waiting == nil {
 		c.waiting = make(chan struct{})
-		if c.err() != nil {
-			close(c.waiting)
-		}
 	}
 	return c.waiting
 }
+
+// over is the next round of a committer that has none.
+var over = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // attach makes the committer know an open log, and where its recovery begins.
 func (c *Committer) attach(l *Log, p point) error {

@@ -48,11 +48,8 @@ func mount(dir, point string) (*lossyFS, error) {
 	if err := syscall.Stat(dir, &st); err != nil {
 		return nil, err
 	}
-	root := &fs.LoopbackRoot{Path: dir, Dev: uint64(st.Dev)} //nolint:unconvert // of another size elsewhere
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, lossy: l}
-	}
-	first := root.NewNode(root, nil, "", &st)
+	root := &fs.LoopbackRoot{Path: dir, Dev: st.Dev}
+	first := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, lossy: l}
 	root.RootNode = first
 	var err error
 	l.server, err = fs.Mount(point, first, &fs.Options{MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "lossy", Name: "lossy"}})
@@ -178,6 +175,11 @@ func (u *unsynced) keep(from, to int64) error {
 type node struct {
 	fs.LoopbackNode
 	lossy *lossyFS
+}
+
+// WrapChild makes every file and directory below one of ours.
+func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, lossy: n.lossy}
 }
 
 func (n *node) backingPath() string {
