@@ -41,6 +41,9 @@ $GO vet -tags integration ./test/...
 # The kit's mutants come next, with a table.
 $GO test -race -timeout 15m -skip '^TestMutants$' ./...
 
+step "hostile clients beside 5000 idle ones"
+$GO test -count=1 -timeout 10m -run TestHostileClients -v ./core -args -idle 5000 2>&1 | grep -E "hostile_test|^ok|^FAIL|^---"
+
 step "the mutants of the conformance kit"
 mutants=$(mktemp)
 $GO test -race -count=1 -timeout 15m -run '^TestMutants$' -v ./consensus/consensustest/kit >"$mutants" 2>&1 || { grep -v ' INFO ' "$mutants"; exit 1; }

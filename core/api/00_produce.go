@@ -103,6 +103,9 @@ func (pr *production) append(req *protocol.ProduceRequest) {
 		if err == nil {
 			err = pr.appendPartition(req, topic, in, &part)
 		}
+		if req.Err() != nil {
+			return // the records did not come
+		}
 		if err != nil {
 			pr.fail(&part, in.Topic, err)
 		}

@@ -25,10 +25,9 @@ func DefaultRules() Rules {
 	return Rules{Earliest: math.MinInt64, Latest: math.MaxInt64, Limits: DefaultDecompressLimits()}
 }
 
-// decoding bounds how many batches are decompressed at a time. More than there are
-// CPUs would hold memory, up to the window of zstd or a block of snappy each, and be
-// no faster.
-var decoding = make(chan struct{}, runtime.GOMAXPROCS(0))
+// decoding bounds how many batches are decompressed at a time: each holds memory, up
+// to the window of zstd or a block of snappy, and one CPU is left to everything else.
+var decoding = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 
 // maxRejections bounds how many records a RejectedError names.
 const maxRejections = 100

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 )
 
 // windowSize is how much of a compressed batch is in memory at a time, in bytes,
 // beside what the decoder holds.
 const windowSize = 32 << 10
+
+// timeSlice is how much is decompressed at a stretch, in bytes.
+const timeSlice = 256 << 10
 
 // window reads the records of a batch from front to back. Bytes that are not
 // compressed are read where they are; others come through a decoder, a window at a
@@ -22,6 +26,7 @@ type window struct {
 	source decoder // nil if there is none, or nothing more comes from it
 	opened decoder // to close
 	limit  int64   // bytes that source may still give
+	slice  int     // bytes that it may give before others get the CPU
 	err    error   // wraps ErrMalformed
 	mem    []byte
 }
@@ -42,7 +47,7 @@ func openWindow(codec Codec, payload []byte, limits DecompressLimits) (*window, 
 		w.close()
 		return nil, decoderError(codec, err)
 	}
-	w.source, w.opened, w.limit = d, d, int64(limit)
+	w.source, w.opened, w.limit, w.slice = d, d, int64(limit), timeSlice
 	return w, nil
 }
 
@@ -74,6 +79,10 @@ func (w *window) fill(n int) {
 	for have < n {
 		m, err := w.source.Read(w.mem[have:])
 		have += m
+		if w.slice -= m; w.slice < 0 {
+			runtime.Gosched() // bombs must not make others wait for ten milliseconds at a time
+			w.slice = timeSlice
+		}
 		if w.limit -= int64(m); w.limit < 0 {
 			w.fail(decoderError(w.codec, ErrTooLarge))
 			return
