@@ -76,7 +76,7 @@ func (k *consumer) prepare(ctx context.Context) error {
 	defer client.Close()
 	asking, cancel := context.WithTimeout(ctx, k.Timeout)
 	defer cancel()
-	if _, err := discover(asking, client, Topic{Name: k.Topic, Partitions: -1}); err != nil {
+	if _, err := discover(asking, client, k.Topic, 1); err != nil {
 		return err
 	}
 	if k.spans, err = spansOf(asking, client, k.Topic, k.FromEnd); err != nil {

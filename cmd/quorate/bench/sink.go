@@ -21,6 +21,7 @@ import (
 // clients need to create topics and to produce.
 var sinkVersions = map[int16][2]int16{
 	int16(kmsg.Produce):        {3, 12},
+	int16(kmsg.ListOffsets):    {1, 6},
 	int16(kmsg.Metadata):       {0, 12},
 	int16(kmsg.ApiVersions):    {0, 3},
 	int16(kmsg.CreateTopics):   {2, 7},
@@ -188,6 +189,8 @@ func (s *Sink) respond(req kmsg.Request) kmsg.Response {
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:
 		return s.produce(req)
+	case *kmsg.ListOffsetsRequest:
+		return listOffsets(req)
 	case *kmsg.MetadataRequest:
 		return s.metadata(req)
 	case *kmsg.CreateTopicsRequest:
@@ -308,6 +311,22 @@ func (s *Sink) createPartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response
 			s.topics[t.Topic] = topic
 		}
 		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+// listOffsets says that every partition is empty, as it always is.
+func listOffsets(req *kmsg.ListOffsetsRequest) kmsg.Response {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	for _, t := range req.Topics {
+		topic := kmsg.NewListOffsetsResponseTopic()
+		topic.Topic = t.Topic
+		for _, p := range t.Partitions {
+			out := kmsg.NewListOffsetsResponseTopicPartition()
+			out.Partition, out.Offset, out.LeaderEpoch = p.Partition, 0, 0
+			topic.Partitions = append(topic.Partitions, out)
+		}
+		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp
 }

@@ -44,57 +44,63 @@ type topology struct {
 func prepare(ctx context.Context, client *kgo.Client, t Topic, patience time.Duration) (*topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := create(ctx, kadm.NewClient(client), t); err != nil {
+	made, err := create(ctx, kadm.NewClient(client), t)
+	if err != nil {
 		return nil, fmt.Errorf("create topic %s: %w", t.Name, err)
 	}
-	return discover(ctx, client, t)
+	top, err := discover(ctx, client, t.Name, made)
+	if err == nil && t.Partitions > 0 && top.partitions() != int(t.Partitions) {
+		return nil, fmt.Errorf("topic %s has %d partitions, not %d", t.Name, top.partitions(), t.Partitions)
+	}
+	if err == nil { // its leaders may not know yet that they are
+		_, err = spansOf(ctx, client, t.Name, true)
+	}
+	return top, err
 }
 
 // mostAtOnce is how many partitions brokers can be asked for in one request.
 const mostAtOnce = 2000
 
-// create makes a topic, a part of its partitions at a time, unless it exists.
-func create(ctx context.Context, adm *kadm.Client, t Topic) error {
-	made := min(t.Partitions, mostAtOnce)
+// create makes a topic, a part of its partitions at a time, unless it exists. It
+// returns how many partitions it made.
+func create(ctx context.Context, adm *kadm.Client, t Topic) (made int32, err error) {
+	made = min(t.Partitions, mostAtOnce)
 	resp, err := adm.CreateTopics(ctx, made, t.Replicas, t.Configs, t.Name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if r := resp[t.Name]; errors.Is(r.Err, kerr.TopicAlreadyExists) {
-		return nil
+		return 0, nil
 	} else if r.Err != nil {
-		return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
+		return 0, fmt.Errorf("%w %s", r.Err, r.ErrMessage)
 	}
 	for made < t.Partitions {
 		made = min(t.Partitions, made+mostAtOnce)
 		resp, err := adm.UpdatePartitions(ctx, int(made), t.Name)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if r := resp[t.Name]; r.Err != nil {
-			return fmt.Errorf("%w %s", r.Err, r.ErrMessage)
+			return 0, fmt.Errorf("%w %s", r.Err, r.ErrMessage)
 		}
 	}
-	return nil
+	return made, nil
 }
 
-// discover waits until every partition of a topic is led.
-func discover(ctx context.Context, client *kgo.Client, t Topic) (*topology, error) {
-	top := &topology{client: client, topic: t.Name}
+// discover waits until a topic has at least so many partitions and all are led.
+func discover(ctx context.Context, client *kgo.Client, topic string, least int32) (*topology, error) {
+	top := &topology{client: client, topic: topic}
 	pause := time.NewTicker(refreshEvery)
 	defer pause.Stop()
 	for {
 		err := top.ask(ctx)
-		if leaders := top.leaders.Load(); err == nil && !slices.Contains(*leaders, -1) && len(*leaders) >= int(t.Partitions) {
-			if t.Partitions > 0 && len(*leaders) != int(t.Partitions) {
-				return nil, fmt.Errorf("topic %s has %d partitions, not %d", t.Name, len(*leaders), t.Partitions)
-			}
+		if leaders := top.leaders.Load(); err == nil && !slices.Contains(*leaders, -1) && len(*leaders) >= int(least) {
 			return top, nil
 		}
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the leaders of topic %s: %w", t.Name, errors.Join(err, ctx.Err()))
+			return nil, fmt.Errorf("wait for the leaders of topic %s: %w", topic, errors.Join(err, ctx.Err()))
 		}
 	}
 }
