@@ -28,6 +28,6 @@ func (g *group) apply(entries []*raftpb.Entry) {
 	}
 	g.bytesSince.Add(size)
 	last := entries[len(entries)-1].GetIndex()
-	g.delivered.set(last)
+	g.delivered.Set(last)
 	g.askForSnapshot(last)
 }

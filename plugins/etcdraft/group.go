@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/sdk/watched"
 	"github.com/quorate/quorate/plugins/seglog"
 )
 
@@ -57,11 +58,11 @@ type group struct {
 	guest      bool      // a learner for raft, but not added yet
 
 	// Published.
-	leadership watched[consensus.Leadership]
-	delivered  watched[uint64] // committed and durable here
-	wanted     watched[uint64] // snapshot index, 0 = none
-	lastTurn   atomic.Int64    // unix nanoseconds
-	bytesSince atomic.Int64    // delivered since the last snapshot
+	leadership watched.Value[consensus.Leadership]
+	delivered  watched.Value[uint64] // committed and durable here
+	wanted     watched.Value[uint64] // snapshot index, 0 = none
+	lastTurn   atomic.Int64          // unix nanoseconds
+	bytesSince atomic.Int64          // delivered since the last snapshot
 	peerStatus atomic.Pointer[[]consensus.PeerStatus]
 	committed  atomic.Uint64 // proposals by outcome
 	rejected   atomic.Uint64
@@ -140,8 +141,8 @@ func (g *group) newNode() (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	g.delivered.set(info.Mark.Index)
-	g.leadership.set(consensus.Leadership{Term: g.durable, Role: g.passiveRole()})
+	g.delivered.Set(info.Mark.Index)
+	g.leadership.Set(consensus.Leadership{Term: g.durable, Role: g.passiveRole()})
 	return nil
 }
 
@@ -181,7 +182,7 @@ func (g *group) Read(from uint64, maxBytes int) ([]consensus.Entry, uint64, <-ch
 	if g.ctx.Err() != nil {
 		return nil, 0, nil, consensus.ErrShuttingDown
 	}
-	commit, changed := g.delivered.get()
+	commit, changed := g.delivered.Get()
 	info, _ := g.store.log.Info(g.id)
 	switch {
 	case from == 0:

@@ -46,7 +46,7 @@ func (g *group) checkSnapshot(m consensus.SnapshotMeta) error {
 	if m.Index <= info.Mark.Index {
 		return fmt.Errorf("%w: at %d, got %d", consensus.ErrSnapshotStale, info.Mark.Index, m.Index)
 	}
-	if delivered, _ := g.delivered.get(); m.Index > delivered {
+	if delivered, _ := g.delivered.Get(); m.Index > delivered {
 		return fmt.Errorf("%w: snapshot at %d, committed up to %d", consensus.ErrInvalidArgument, m.Index, delivered)
 	}
 	if len(g.configAt(m.Index).Voters) == 0 {
@@ -114,8 +114,8 @@ func (g *group) afterSnapshot(index uint64) {
 	g.history.forget(index)
 	g.mu.Unlock()
 	g.bytesSince.Store(0)
-	if wanted, _ := g.wanted.get(); wanted <= index {
-		g.wanted.set(0)
+	if wanted, _ := g.wanted.Get(); wanted <= index {
+		g.wanted.Set(0)
 	}
 }
 
@@ -146,7 +146,7 @@ func (g *group) Snapshot(context.Context) (consensus.SnapshotMeta, io.ReadCloser
 }
 
 // SnapshotWanted implements consensus.Group.
-func (g *group) SnapshotWanted() (uint64, <-chan struct{}) { return g.wanted.get() }
+func (g *group) SnapshotWanted() (uint64, <-chan struct{}) { return g.wanted.Get() }
 
 // askForSnapshot raises the wish for a snapshot when enough was delivered since
 // the last one. Only the loop calls it.
@@ -159,7 +159,7 @@ func (g *group) askForSnapshot(delivered uint64) {
 	if len(g.currentConfig().Voters) == 0 {
 		return // it could not be saved
 	}
-	if wanted, _ := g.wanted.get(); wanted <= info.Mark.Index {
-		g.wanted.set(delivered)
+	if wanted, _ := g.wanted.Get(); wanted <= info.Mark.Index {
+		g.wanted.Set(delivered)
 	}
 }

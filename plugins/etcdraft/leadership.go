@@ -10,7 +10,7 @@ import (
 )
 
 // Leadership implements consensus.Group.
-func (g *group) Leadership() (consensus.Leadership, <-chan struct{}) { return g.leadership.get() }
+func (g *group) Leadership() (consensus.Leadership, <-chan struct{}) { return g.leadership.Get() }
 
 // publish tells the host what raft says of the leader. A term that is not on
 // stable storage yet is not reported: after a crash it might be lower again.
@@ -23,7 +23,7 @@ func (g *group) publish() {
 	if g.change != nil && (!leads || g.change.term != status.GetTerm()) {
 		g.abandonChange(consensus.ErrLeadershipLost)
 	}
-	last, _ := g.leadership.get()
+	last, _ := g.leadership.Get()
 	next := consensus.Leadership{Term: status.GetTerm(), Leader: status.Lead, Role: g.role(status)}
 	if next.Role == consensus.LeaderReady {
 		next.ReadyIndex = g.readyAt(status)
@@ -38,7 +38,7 @@ func (g *group) publish() {
 		g.changes.Add(1)
 		g.log.Info("leadership", "term", next.Term, "leader", next.Leader, "role", next.Role.String())
 	}
-	g.leadership.set(next)
+	g.leadership.Set(next)
 }
 
 // readyAt returns the first committed entry of the term that this replica leads

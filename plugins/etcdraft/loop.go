@@ -187,11 +187,11 @@ func (g *group) abandonAll() {
 	g.reads.abandon(consensus.ErrShuttingDown)
 	g.abandonChange(consensus.ErrShuttingDown)
 	g.failInbox()
-	last, _ := g.leadership.get()
-	g.leadership.set(consensus.Leadership{Term: last.Term, Role: consensus.Follower})
-	g.leadership.wake()
-	g.delivered.wake()
-	g.wanted.wake()
+	last, _ := g.leadership.Get()
+	g.leadership.Set(consensus.Leadership{Term: last.Term, Role: consensus.Follower})
+	g.leadership.Wake()
+	g.delivered.Wake()
+	g.wanted.Wake()
 }
 
 // failInbox refuses what came too late for the loop.

@@ -233,7 +233,7 @@ func (g *group) receiveSnapshot(ctx context.Context, s *receivedSnapshot, r io.R
 // needs tells whether a snapshot at index could be news. Raft ignores one at or
 // below its commit index, without which nothing is delivered.
 func (g *group) needs(index uint64) bool {
-	delivered, _ := g.delivered.get()
+	delivered, _ := g.delivered.Get()
 	return index > delivered
 }
 

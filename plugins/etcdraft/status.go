@@ -13,8 +13,8 @@ import (
 // a heartbeat interval old.
 func (g *group) Status() consensus.Status {
 	info, _ := g.store.log.Info(g.id)
-	leadership, _ := g.leadership.get()
-	commit, _ := g.delivered.get()
+	leadership, _ := g.leadership.Get()
+	commit, _ := g.delivered.Get()
 	s := consensus.Status{
 		Leadership: leadership,
 		FirstIndex: info.First, LastIndex: info.Last, CommitIndex: commit, SnapshotIndex: info.Mark.Index,

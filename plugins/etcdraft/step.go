@@ -110,7 +110,7 @@ func (g *group) installed(s *receivedSnapshot) {
 	g.guest = !s.meta.Config.has(g.self)
 	g.mu.Unlock()
 	g.backend.transport.setGroup(g.id, s.meta.Config, g.hints)
-	g.delivered.set(index)
+	g.delivered.Set(index)
 	g.snapshotCounts.installed.Add(1)
 	g.afterSnapshot(index)
 	g.log.Info("installed a snapshot of the leader", "index", index, "bytes", s.meta.Size)

@@ -43,7 +43,7 @@ func (g *group) TransferLeadership(ctx context.Context, to uint64) error {
 // awaitLeader waits until to leads in a term behind the given one.
 func (g *group) awaitLeader(ctx context.Context, to, term uint64) error {
 	for {
-		l, changed := g.leadership.get()
+		l, changed := g.leadership.Get()
 		switch {
 		case l.Term > term && l.Leader == to:
 			return nil
