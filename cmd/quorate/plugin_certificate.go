@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,7 +51,7 @@ func warnUncertified(cfg configs.Consensus, backend string, log *slog.Logger) {
 		log.Warn("the consensus plugin's certificate cannot be looked for", "path", cfg.External.Path, "error", err)
 		return
 	}
-	const advice = "quorate plugin verify PATH --level 3 --certificate DIRECTORY"
+	advice := fmt.Sprintf("quorate plugin verify %s --level %d --certificate %s", cfg.External.Path, certifiedLevel, filepath.Dir(cfg.External.Path))
 	path := kit.CertificatePath(cfg.External.Path, backend)
 	switch c, err := kit.ReadCertificate(path, backend, sum); {
 	case err != nil:
