@@ -40,7 +40,7 @@ type streams struct {
 	advertise addr
 	cluster   string // its name, as certificates have it
 	self      uint64
-	preamble  []byte // without whom it is for
+	preamble  []byte                   // without whom it is for
 	identity  atomic.Pointer[identity] // nil: plaintext
 	layer     atomic.Pointer[layer]    // the open group's, nil without one
 	refused   atomic.Uint64
