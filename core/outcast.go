@@ -2,10 +2,12 @@ package core
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/protocol"
 )
 
 const (
@@ -15,6 +17,16 @@ const (
 	// outcastEvery is the time between two such questions.
 	outcastEvery = 5 * time.Second
 )
+
+// Outcast tells whether Run ended because this node may not be part of the cluster as
+// it is: starting it again would not change that.
+func Outcast(err error) bool {
+	switch protocol.CodeOf(err) {
+	case protocol.InconsistentClusterID, protocol.InvalidVoterKey:
+		return true
+	}
+	return errors.Is(err, ErrRemoved)
+}
 
 // outcast finds out that this node's replica was removed while the node was away. The
 // others do not talk to it any more, so that its backend can not know; it would wait

@@ -144,8 +144,8 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, unsafeTrun
 	if errors.Is(err, wal.ErrFailed) {
 		return &exitError{consensus.ExitStorage, err} // the disk cannot be trusted, whoever noticed
 	}
-	if errors.Is(err, core.ErrRemoved) {
-		return &exitError{consensus.ExitConfig, core.ErrRemoved}
+	if core.Outcast(err) {
+		return &exitError{consensus.ExitConfig, err}
 	}
 	if err != nil {
 		return withExitCode(err)

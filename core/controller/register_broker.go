@@ -32,8 +32,11 @@ func (r *round) registerBroker(req *kmsg.BrokerRegistrationRequest) decision {
 	}
 	switch {
 	case err != nil:
-		resp.ErrorCode, _ = result(err)
-		resp.UnknownTags.Set(reasonTag, []byte(err.Error()))
+		code, message := result(err)
+		resp.ErrorCode = code
+		if message != nil {
+			resp.UnknownTags.Set(reasonTag, []byte(*message))
+		}
 		r.t.c.log.Debug("registration refused", "broker", req.BrokerID, "error", err)
 		return decision{resp: resp}
 	case known:
