@@ -126,7 +126,16 @@ func TestSaves(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx) }()
+	toldNothing := func(what string) {
+		t.Helper()
+		select {
+		case <-s.told:
+			t.Error(what)
+		case <-time.After(3 * quiet):
+		}
+	}
 	write(t, one, "a.go", "")
+	toldNothing("a folder that is not watched any more is told")
 	for range 5 {
 		write(t, other, "a.go", "")
 	}
@@ -135,11 +144,7 @@ func TestSaves(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("nothing is told")
 	}
-	select {
-	case <-s.told:
-		t.Error("it is told twice")
-	case <-time.After(2 * quiet):
-	}
+	toldNothing("a burst is told twice")
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
