@@ -28,7 +28,7 @@ type Config struct {
 	// answered; the next one stays in the socket. Default 16.
 	MaxInflight int
 	// RequestMemory bounds what all requests in work and the answers to fetches may
-	// occupy together, in bytes; three quarters of it are for records. When it is used
+	// occupy together, in bytes; half of it is for records of producers. When it is used
 	// up the sockets are not read: TCP slows the clients down. A listener for brokers
 	// has as much again. Default 64 MiB. Kafka: queued.max.request.bytes.
 	RequestMemory int64

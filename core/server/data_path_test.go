@@ -47,7 +47,7 @@ func (h *harness) produced(partition int32) []byte {
 func TestProduceIsTakenByPartition(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int16{3, 8, 9, 12} {
-		h := start(t, func(c *Config) { c.RequestMemory = 4 * (256 << 10) / 3 })
+		h := start(t, func(c *Config) { c.RequestMemory = 2 * (256 << 10) })
 		h.handler.skip[3] = true
 		sizes := []int{200 << 10, 0, 1 << 10, 50 << 10, 250 << 10, 15 << 10, 17 << 10, 300}
 		c := h.dial(t, "clients")
@@ -75,7 +75,7 @@ func TestProduceIsTakenByPartition(t *testing.T) {
 func TestRecordsThatDoNotComeHoldNothing(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *Config) {
-		c.RequestMemory, c.ReadTimeout = 4*(1<<20)/3, time.Minute
+		c.RequestMemory, c.ReadTimeout = 2*(1<<20), time.Minute
 	})
 	frame := request(1, produceOf(1<<20), 9)
 	for range 5 {
@@ -93,7 +93,7 @@ func TestRecordsThatDoNotComeHoldNothing(t *testing.T) {
 func TestRecordsThatStopComing(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *Config) {
-		c.RequestMemory, c.ReadTimeout = 4*(1<<20)/3, 50*time.Millisecond
+		c.RequestMemory, c.ReadTimeout = 2*(1<<20), 50*time.Millisecond
 	})
 	frame := request(1, produceOf(1<<20), 9)
 	stalled := h.dial(t, "clients")
@@ -384,10 +384,10 @@ func TestSlowConsumerHoldsLittle(t *testing.T) {
 	}
 	m := h.memory[Client]
 	eventually(t, "memory for others", func() bool {
-		if !m.records.TryAcquire(m.recordsMax - 20*2*sendChunk) {
+		if !m.records.TryAcquire(m.recordsMax) {
 			return false
 		}
-		m.records.Release(m.recordsMax - 20*2*sendChunk)
+		m.records.Release(m.recordsMax)
 		return true
 	})
 }
@@ -446,7 +446,7 @@ func BenchmarkFetchSend(b *testing.B) {
 				part := protocol.NewFetchedPartition(0, 0)
 				part.Records = way.records()
 				resp := &protocol.FetchResponse{Version: 12, Topics: []protocol.FetchedTopic{{Partitions: []protocol.FetchedPartition{part}}}}
-				if _, err := c.sendFetch(b.Context(), &exchange{}, resp); err != nil {
+				if _, err := c.sendFetch(&exchange{}, resp); err != nil {
 					b.Fatal(err)
 				}
 			}

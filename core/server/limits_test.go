@@ -267,9 +267,10 @@ func TestPeerGone(t *testing.T) {
 // wantAllMemory wants that nothing is taken of m.
 func wantAllMemory(t *testing.T, m *memory) {
 	t.Helper()
-	if !m.requests.TryAcquire(m.requestsMax) || !m.records.TryAcquire(m.recordsMax) {
+	if !m.requests.TryAcquire(m.requestsMax) || !m.records.TryAcquire(m.recordsMax) || !m.answers.TryAcquire(m.answersMax) {
 		t.Fatal("memory was not given back")
 	}
+	m.answers.Release(m.answersMax)
 	m.requests.Release(m.requestsMax)
 	m.records.Release(m.recordsMax)
 }

@@ -7,18 +7,22 @@ import (
 )
 
 // memory is what requests and answers of one kind of listener may occupy: together
-// Config.RequestMemory. The records of producers and of consumers wait for each other
-// in the larger part; heartbeats and the like, in the other part, do not wait for them.
+// Config.RequestMemory. It has three parts, so that heartbeats and the like do not wait
+// for records, nor producers for consumers that do not read.
 type memory struct {
-	requests, records       *semaphore.Weighted
-	requestsMax, recordsMax int64 // bytes
+	requests, records, answers *semaphore.Weighted
+	requestsMax, recordsMax    int64 // bytes
+	answersMax                 int64
 }
 
+// newMemory gives a half to the records of producers, a quarter to each of the others.
 func newMemory(bytes int64) *memory {
-	small := bytes / 4
+	quarter := bytes / 4
+	half := bytes - 2*quarter
 	return &memory{
-		requests: semaphore.NewWeighted(small), requestsMax: small,
-		records: semaphore.NewWeighted(bytes - small), recordsMax: bytes - small,
+		requests: semaphore.NewWeighted(quarter), requestsMax: quarter,
+		records: semaphore.NewWeighted(half), recordsMax: half,
+		answers: semaphore.NewWeighted(quarter), answersMax: quarter,
 	}
 }
 
@@ -32,9 +36,10 @@ func (m *memory) reserve(ctx context.Context, weight int64) (taken int64, err er
 	return taken, nil
 }
 
-// held is memory for records.
+// held is a buffer and what it weighs.
 type held struct {
 	buffer *buffer
+	from   *semaphore.Weighted
 	weight int64
 }
 
@@ -44,26 +49,26 @@ func (m *memory) takeRecords(ctx context.Context, h *held, n int) error {
 	if err := m.records.Acquire(ctx, weight); err != nil {
 		return err
 	}
-	h.buffer, h.weight = getBuffer(n), weight
+	*h = held{getBuffer(n), m.records, weight}
 	return nil
 }
 
-// tryRecords is takeRecords for those who can do with less.
-func (m *memory) tryRecords(h *held, n int) bool {
-	weight := int64(bufferSize(n))
-	if !m.records.TryAcquire(weight) {
+// tryChunk takes memory for a chunk of an answer if there is any.
+func (m *memory) tryChunk(h *held) bool {
+	weight := int64(bufferSize(sendChunk))
+	if !m.answers.TryAcquire(weight) {
 		return false
 	}
-	h.buffer, h.weight = getBuffer(n), weight
+	*h = held{getBuffer(sendChunk), m.answers, weight}
 	return true
 }
 
-// giveRecords gives back what was taken, if anything was.
-func (m *memory) giveRecords(h *held) {
+// give gives back what was taken, if anything was.
+func (h *held) give() {
 	if h.buffer == nil {
 		return
 	}
 	putBuffer(h.buffer)
-	m.records.Release(h.weight)
+	h.from.Release(h.weight)
 	*h = held{}
 }

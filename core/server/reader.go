@@ -179,7 +179,7 @@ func (c *conn) takeProduce(ctx context.Context, x *exchange, version int16, size
 	}
 	c.begin(ctx, x, &Request{Header: header, Produce: req}, size)
 	err = req.Finish()
-	c.server.memory[c.session.Kind].giveRecords(&x.records)
+	x.records.give()
 	return err
 }
 
@@ -189,7 +189,7 @@ func (c *conn) takeProduce(ctx context.Context, x *exchange, version int16, size
 // peer must send something to hold something, and go on sending to keep it.
 func (c *conn) readRecords(ctx context.Context, x *exchange, n, size int) ([]byte, error) {
 	m := c.server.memory[c.session.Kind]
-	m.giveRecords(&x.records) // those of the partition before
+	x.records.give() // those of the partition before
 	if _, err := c.in.Peek(min(n, c.in.Size())); err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (c *conn) allow(ctx context.Context, size int) error {
 // release gives back what was taken for a request.
 func (c *conn) release(x *exchange) {
 	m := c.server.memory[c.session.Kind]
-	m.giveRecords(&x.records)
+	x.records.give()
 	m.requests.Release(x.weight)
 	x.weight = 0
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -9,7 +8,7 @@ import (
 )
 
 // sendChunk is how much of a fetch response is put together in memory at a time, and
-// scantChunk how much if the memory for records is used up.
+// scantChunk how much if the memory for answers is used up.
 const (
 	sendChunk  = 64 << 10
 	scantChunk = 4 << 10
@@ -17,7 +16,7 @@ const (
 
 // sendFetch sends a fetch response and returns its size. The records come from
 // wherever they lie, a chunk at a time, so that an answer of any size takes little.
-func (c *conn) sendFetch(_ context.Context, x *exchange, resp *protocol.FetchResponse) (int, error) {
+func (c *conn) sendFetch(x *exchange, resp *protocol.FetchResponse) (int, error) {
 	head := getBuffer(minResponse)
 	defer func() { putBuffer(head) }()
 	var inserts []protocol.Insert
@@ -55,7 +54,7 @@ type sender struct {
 // room makes sure that there is room in out and returns what there is.
 func (s *sender) room() ([]byte, error) {
 	if s.out == nil {
-		if m := s.conn.server.memory[s.conn.session.Kind]; m.tryRecords(&s.held, sendChunk) {
+		if m := s.conn.server.memory[s.conn.session.Kind]; m.tryChunk(&s.held) {
 			s.out = s.held.buffer.b[:0]
 		} else {
 			s.out = make([]byte, 0, scantChunk)
@@ -83,8 +82,7 @@ func (s *sender) bytes(p []byte) error {
 }
 
 // records lets the kernel send records, or reads them into the buffer. What cannot be
-// read ends the connection: the
-// length is promised already.
+// read ends the connection: the length is promised already.
 func (s *sender) records(r protocol.Records) error {
 	if socket, file, at, ok := s.conn.sendable(r); ok {
 		if err := s.flush(); err != nil {
@@ -122,4 +120,4 @@ func (s *sender) flush() error {
 	return err
 }
 
-func (s *sender) close() { s.conn.server.memory[s.conn.session.Kind].giveRecords(&s.held) }
+func (s *sender) close() { s.held.give() }

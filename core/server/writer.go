@@ -65,7 +65,7 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 	if resp.SetVersion(x.header.Version); x.unsupported {
 		resp.SetVersion(0)
 	}
-	n, err := c.send(ctx, x, resp)
+	n, err := c.send(x, resp)
 	if err != nil {
 		c.server.metrics.done(x, resultFailed)
 		return err
@@ -76,10 +76,10 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 }
 
 // send sends one response and returns its size.
-func (c *conn) send(ctx context.Context, x *exchange, resp protocol.Response) (int, error) {
+func (c *conn) send(x *exchange, resp protocol.Response) (int, error) {
 	switch resp := resp.(type) {
 	case *protocol.FetchResponse:
-		return c.sendFetch(ctx, x, resp)
+		return c.sendFetch(x, resp)
 	case kmsg.Response:
 		b := getBuffer(minResponse)
 		defer func() { putBuffer(b) }()
