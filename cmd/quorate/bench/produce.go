@@ -71,6 +71,7 @@ type producer struct {
 	next    []atomic.Int64
 	issued  atomic.Int64
 	ended   chan struct{} // nothing more is begun
+	endOnce sync.Once
 	// stamp is in front of every value, if it is not 0, and observe is called with
 	// the numbers of records that were acknowledged.
 	stamp   uint64
@@ -294,8 +295,10 @@ func (p *producer) watch(ctx context.Context, done <-chan struct{}, stop func())
 	interrupted := ctx.Done()
 	var lastRecords int64
 	lastTime := time.Now()
-	var once sync.Once
-	end := func() { once.Do(func() { close(p.ended); stop() }) }
+	end := func() {
+		p.end()
+		stop()
+	}
 	defer end()
 	for {
 		select {
@@ -322,6 +325,9 @@ func (p *producer) watch(ctx context.Context, done <-chan struct{}, stop func())
 		}
 	}
 }
+
+// end has nothing more begun.
+func (p *producer) end() { p.endOnce.Do(func() { close(p.ended) }) }
 
 // finish reads the clocks at the end of the measured time.
 func (p *producer) finish(m *measurement) (err error) {

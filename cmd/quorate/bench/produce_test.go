@@ -141,3 +141,42 @@ func TestLost(t *testing.T) {
 		t.Errorf("%d lost, %d acknowledged, errors %v", r.Lost, r.Records, r.Errors)
 	}
 }
+
+// A closed loop outlives a time in which nobody leads anything.
+func TestLeaderless(t *testing.T) {
+	c := workload(sinkFor(t))
+	c.Duration, c.Timeout = time.Second, 10*time.Second
+	p, err := newProducer(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	nobody := make([]int32, 12)
+	for i := range nobody {
+		nobody[i] = -1
+	}
+	p.top.leaders.Store(&nobody)
+	r, err := p.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Lost != 0 || r.Records == 0 || r.Seconds < 0.9 {
+		t.Errorf("%d records in %.1f s, %d lost, errors %v", r.Records, r.Seconds, r.Lost, r.Errors)
+	}
+}
+
+// A broker that leads nothing keeps no run from its end.
+func TestIdleBroker(t *testing.T) {
+	c := workload(sinkFor(t))
+	c.Records = 1000
+	p, err := newProducer(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	p.top.brokers = append(p.top.brokers, 2)
+	r, err := p.run(t.Context())
+	if err != nil || r.Records < 1000 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,7 @@ type parcel struct {
 
 func (w *worker) run(ctx context.Context) {
 	for {
-		parcels := w.take()
+		parcels := w.take(ctx)
 		if len(parcels) == 0 {
 			return
 		}
@@ -40,9 +41,9 @@ func (w *worker) run(ctx context.Context) {
 }
 
 // take returns the next request's batches, nothing if the run is over.
-func (w *worker) take() []parcel {
+func (w *worker) take(ctx context.Context) []parcel {
 	if w.p.backlog == nil {
-		return w.repeat()
+		return w.repeat(ctx)
 	}
 	var out []parcel
 	for _, portion := range w.p.backlog.take(w.broker, w.p.perRequest(), w.p.perBatch()) {
@@ -58,15 +59,10 @@ func (w *worker) take() []parcel {
 
 // repeat is the closed loop: the batch that was made before the run, for as many of
 // the broker's partitions as a request takes, in turn.
-func (w *worker) repeat() []parcel {
-	select {
-	case <-w.p.ended:
-		return nil
-	default:
-	}
-	led := w.led()
+func (w *worker) repeat(ctx context.Context) []parcel {
+	led := w.awaitLed(ctx)
 	if len(led) == 0 {
-		return nil // of this broker; others have them all
+		return nil
 	}
 	perBatch := int64(w.p.perBatch())
 	count := min(len(led), max(1, w.p.perRequest()/int(perBatch)))
@@ -77,12 +73,42 @@ func (w *worker) repeat() []parcel {
 		// What goes beyond the last record is sent all the same, but for whole batches.
 		if w.p.issued.Add(perBatch) > w.p.plan.count+perBatch-1 {
 			w.p.issued.Add(-perBatch)
+			w.p.end()
 			break
 		}
 		partition := led[(first+int64(i))%int64(len(led))]
 		out = append(out, parcel{portion{partition: partition}, perBatch, w.p.full, now})
 	}
 	return out
+}
+
+// lookAgain is how often a worker looks whether its broker leads something by now.
+const lookAgain = 100 * time.Millisecond
+
+// awaitLed waits until the worker's broker leads partitions, and returns them; or
+// none, when the run is over.
+func (w *worker) awaitLed(ctx context.Context) []int32 {
+	for {
+		select {
+		case <-w.p.ended:
+			return nil
+		default:
+		}
+		if led := w.led(); len(led) > 0 {
+			return led
+		}
+		if slices.Max(*w.p.top.leaders.Load()) < 0 { // else those who send ask
+			if err := w.p.top.refresh(ctx); err != nil {
+				w.p.failed.add(fmt.Errorf("metadata: %w", err), 1)
+			}
+		}
+		pause := time.NewTimer(lookAgain)
+		select {
+		case <-w.p.ended:
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
 }
 
 // led is the partitions that the worker's broker leads.
