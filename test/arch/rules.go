@@ -25,7 +25,7 @@ var floors = []struct {
 	packages []string
 }{
 	{0, []string{"protocol", "protocol/record", "consensus"}},
-	{0.5, []string{"core/wal", "core/metadata", "core/auth", "core/quota", "consensus/consensuspb", "consensus/peertls", "consensus/sdk/queue", "consensus/sdk/watched", "consensus/sdk/options", "core/metadata/metadatapb"}},
+	{0.5, []string{"core/wal", "core/metadata", "core/auth", "core/quota", "consensus/consensuspb", "consensus/peertls", "consensus/sdk/queue", "consensus/sdk/watched", "consensus/sdk/options", "consensus/sdk/faults", "core/metadata/metadatapb"}},
 	{1, []string{"core/replica", "core/interbroker", "consensus/internal/wire", "consensus/sdk/snapshot"}},
 	{2, []string{"core/coordinator", "core/controller", "consensus/sdk", "consensus/host", "consensus/consensustest"}},
 	{3, []string{"core/group", "core/txn"}},
@@ -101,7 +101,9 @@ var Rules = []Rule{{
 	Name:    "one place speaks to plugins",
 	Because: "only sdk, host and internal/wire know how plugins are spoken to",
 	Forbids: func(from, to string) bool {
-		return spoken(to) && !slices.Contains([]string{"consensus/sdk", "consensus/host", "consensus/internal/wire", "consensus/consensuspb"}, from)
+		return spoken(to) && !slices.Contains([]string{"consensus/sdk", "consensus/host", "consensus/internal/wire", "consensus/consensuspb",
+			"consensus/consensustest/kit", // which says what no host says, on the connection that the host has made
+		}, from)
 	},
 	Example: [2]string{"plugins/etcdraft", "github.com/hashicorp/go-plugin"},
 	Tests:   true,
