@@ -49,7 +49,7 @@ func (m *members) broker(replica uint64) (id int32, ok bool) {
 // Run keeps the membership until ctx ends, and then returns nil; or until this
 // replica has been removed.
 func (m *members) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		lead, changed := m.client.LeaderFor(consensus.Metadata)
 		if lead.Role == consensus.Removed {
 			return ErrRemoved
@@ -60,10 +60,8 @@ func (m *members) Run(ctx context.Context) error {
 			pause = membersRetry
 		}
 		m.rest(ctx, pause, changed)
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
+	return nil
 }
 
 // ErrRemoved is for the operator of a node that may not go on.
