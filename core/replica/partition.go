@@ -32,6 +32,7 @@ type Partition struct {
 	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end
 	dirty, queued      atomic.Bool
 	flushed            atomic.Int64 // where flush.messages last had the log synced
+	unflushed          unflushed    // of runFlush
 
 	mu        sync.Mutex // before the log's own
 	followers map[int32]*follower

@@ -25,6 +25,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.runISR,
 		m.runRetention,
 		m.runCheckpoints,
+		m.runFlush,
 		m.runAdoption,
 	} {
 		g.Go(func() error { return run(gctx) })

@@ -153,6 +153,9 @@ func (l *Log) Size() int64 {
 	return size
 }
 
+// ActiveBase is the first offset of the segment that is appended to.
+func (l *Log) ActiveBase() int64 { return l.view.Load().active().base }
+
 // SetEpoch refuses appends of leaders before epoch from now on: none that it
 // races with gets through. It never goes back.
 func (l *Log) SetEpoch(epoch int32) {
