@@ -74,11 +74,18 @@ func run(ctx context.Context) error {
 			continue
 		}
 		fmt.Fprintf(r.log, "== %s/%s\n", row.group, row.name)
+		others, err := busy(ctx)
+		if err != nil {
+			return err
+		}
+		if others > tooBusy {
+			fmt.Fprintf(r.log, "the machine is %.0f %% busy with other things\n", 100*others)
+		}
 		figures, err := row.run(ctx, r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", row.group, row.name, err))
 		}
-		if err := rep.add(row, figures); err != nil {
+		if err := rep.add(row, others, figures); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ type group struct {
 	Row     string    `json:"row"`
 	Form    string    `json:"form"`
 	Time    time.Time `json:"time"`
-	Load    string    `json:"load"` // of the machine when it was over, as in /proc/loadavg
+	Busy    float64   `json:"busy"` // how much of the CPUs others used before, from 0 to 1
 	Figures []figure  `json:"figures"`
 }
 
@@ -79,8 +79,8 @@ func readReport(path string) (*report, error) {
 }
 
 // add takes what a row has seen, in the place of what an earlier run did.
-func (rep *report) add(r row, figures []figure) error {
-	g := group{Group: r.group, Row: r.name, Form: rep.form, Time: time.Now().UTC().Truncate(time.Second), Load: loadAverage(), Figures: figures}
+func (rep *report) add(r row, busy float64, figures []figure) error {
+	g := group{Group: r.group, Row: r.name, Form: rep.form, Time: time.Now().UTC().Truncate(time.Second), Busy: busy, Figures: figures}
 	at := slices.IndexFunc(rep.Rows, func(g group) bool { return g.Group == r.group && g.Row == r.name })
 	switch {
 	case len(figures) == 0:
@@ -109,9 +109,15 @@ func place(g group) int {
 // print writes the table, as Markdown: for eyes and for the documentation.
 func (rep *report) print(w io.Writer) error {
 	lines := [][]string{{"figure", "reach", "seen", ""}, {"---", "---", "---", "---"}}
+	var disturbed []string
 	for _, g := range rep.Rows {
+		mark := ""
+		if g.Busy > tooBusy {
+			mark = " *"
+			disturbed = append(disturbed, fmt.Sprintf("%s %.0f %%", g.Row, 100*g.Busy))
+		}
 		for _, f := range g.Figures {
-			lines = append(lines, []string{f.Name, f.Reach, f.Seen, f.verdict()})
+			lines = append(lines, []string{f.Name, f.Reach, f.Seen, f.verdict() + mark})
 		}
 	}
 	width := make([]int, 4)
@@ -132,6 +138,9 @@ func (rep *report) print(w io.Writer) error {
 		if _, err := fmt.Fprintf(w, "| %s |\n", strings.Join(l, " | ")); err != nil {
 			return err
 		}
+	}
+	if len(disturbed) > 0 {
+		fmt.Fprintf(w, "\n\\* The machine was busy with other things before: %s. Such a figure says little.\n", strings.Join(disturbed, ", "))
 	}
 	return nil
 }
@@ -163,12 +172,4 @@ func machine() string {
 		kernel = []byte("unknown")
 	}
 	return fmt.Sprintf("%d CPUs (%s), Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
-}
-
-func loadAverage() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(b))
 }
