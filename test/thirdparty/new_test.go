@@ -19,7 +19,7 @@ func TestPluginNew(t *testing.T) {
 		t.Fatalf("plugin new does not say what is next:\n%s", out)
 	}
 	inside := dir
-	for _, line := range strings.Split(next, "\n") {
+	for line := range strings.SplitSeq(next, "\n") {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0:

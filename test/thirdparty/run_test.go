@@ -87,7 +87,7 @@ type running struct {
 
 func runPlugin(t *testing.T, dir string) *running {
 	t.Helper()
-	temporary, err := os.MkdirTemp("", "run") // short: sockets are below it
+	temporary, err := os.MkdirTemp("", "run") //nolint:usetesting // a short path: sockets are below it
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(temporary) }) // empty, or told
 	r := &running{temporary: temporary, changed: make(chan struct{}, 1)}
