@@ -1,11 +1,13 @@
 // Package wal is one partition's log on disk: Kafka's own files, written by one
-// appender at a time and read without locks.
+// appender at a time and read without locks; and the commit log that makes the appends
+// of all partitions durable together ([Committer]).
 //
 // [Open] recovers what a crash left and returns a [Log]. A leader appends with
 // AppendAsLeader, which gives offsets and checks idempotent producers; a follower
 // with AppendAsFollower, which keeps what the leader gave. An append only writes
 // to the page cache: whoever wants to acknowledge it calls Sync with the end that
-// the append returned and waits. Callers of Sync that meet share one fdatasync.
+// the append returned and waits. With a committer one fdatasync is
+// shared by all logs, else by the callers that meet on a log.
 //
 // Promises:
 //   - Everything before Durable survives a power cut, in order and once.
