@@ -134,8 +134,11 @@ func (m *Manager) close() error {
 		})
 	}
 	err = errors.Join(err, g.Wait())
-	if m.committer == nil || m.storage.Load() {
-		return err // after a failed disk nothing may say that all is well
+	if m.committer == nil {
+		return err
 	}
-	return errors.Join(err, m.committer.Close())
+	if cerr := m.committer.Close(); !m.storage.Load() {
+		err = errors.Join(err, cerr) // else it only says again what failed
+	}
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -470,6 +471,33 @@ func TestCommitConcurrently(t *testing.T) {
 	for i, l := range w.logs {
 		if l.End() != want[i] || int64(len(offsets(t, l)))*2 != want[i] {
 			t.Errorf("log %d ends at %d, want %d", i, l.End(), want[i])
+		}
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFailedLogKeepsItsFrames closes a log whose own disk failed: its frames must be
+// there for the next start, as its files were never synced.
+func TestFailedLogKeepsItsFrames(t *testing.T) {
+	fsys := disktest.New()
+	w := openCommitted(t, fsys, 2, nil)
+	for _, l := range w.logs {
+		mustAppend(t, l, 0, batchOf(2, "r", 1))
+		mustSync(t, l)
+	}
+	if err := w.logs[0].fail("append", errors.New("input/output error")); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if err := w.close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("close: got %v, want ErrFailed", err)
+	}
+	fsys.Crash(rand.New(rand.NewPCG(1, 1)))
+	w = openCommitted(t, fsys, 2, nil)
+	for i, l := range w.logs {
+		if l.End() != 2 || len(offsets(t, l)) != 1 {
+			t.Errorf("log %d ends at %d, want 2", i, l.End())
 		}
 	}
 	if err := w.close(); err != nil {

@@ -169,6 +169,9 @@ type snapped struct {
 func (l *Log) capture() (*view, point, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if f := l.failure.Load(); f != nil {
+		return nil, point{}, f.err // also of one that was closed: it never was synced
+	}
 	if err := l.Err(); err != nil {
 		return nil, point{}, err
 	}
