@@ -22,6 +22,8 @@ func TestGoModule(t *testing.T) {
 		}
 	}
 
+	verified(t, filepath.Dir(plugin), "plugin", "verify", "./plugin", "--level", "2", "--quick", "--options", `{"profile": "small"}`)
+
 	c := start(t, plugin, 3)
 	ctx := within(t, 2*time.Minute)
 	must(t, c.CreateTopic(ctx, c.Node(1), "orders", 2, 3, nil))
@@ -54,6 +56,7 @@ func buildGoModule(t *testing.T) string {
 	t.Helper()
 	dir := copyOf(t, "thirdparty")
 	command(t, dir, nil, "go", "mod", "edit", "-replace", "github.com/quorate/quorate="+root(t))
+	command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", "test", "./...") // the kit, in process
 	command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", "build", "-o", "plugin", ".")
 	return filepath.Join(dir, "plugin")
 }
