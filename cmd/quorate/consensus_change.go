@@ -22,7 +22,7 @@ func newConsensusTransfer(nodes *adminNodes) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if to != 0 && to == uint64(leader.status.Node) {
+			if to != 0 && to == leader.status.Replica.Leader {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "replica %d leads already, in term %d\n", to, leader.status.Replica.Term)
 				return err
 			}

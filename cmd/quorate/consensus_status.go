@@ -38,7 +38,7 @@ func newConsensusStatus(nodes *adminNodes) *cobra.Command {
 }
 
 var statusHeader = []string{
-	"node", "role", "term", "last", "commit", "applied", "lag", "drops", "backend", "sha256", "pid", "restarts", "state", "hop p50", "hop p99", "commit p99", "fsync p99",
+	"node", "replica", "role", "term", "last", "commit", "applied", "lag", "drops", "backend", "sha256", "pid", "restarts", "state", "hop p50", "hop p99", "commit p99", "fsync p99",
 }
 
 // statusRows has a row for each node that answered, and one for each other
@@ -77,10 +77,25 @@ func statusRow(s admin.ConsensusStatus, commit uint64) []any {
 	}
 	r := s.Replica
 	return []any{
-		s.Node, r.Role, r.Term, r.LastIndex, r.CommitIndex, r.AppliedIndex, commit - min(commit, r.AppliedIndex), drops,
+		s.Node, replicaOn(s), r.Role, r.Term, r.LastIndex, r.CommitIndex, r.AppliedIndex, commit - min(commit, r.AppliedIndex), drops,
 		s.Backend + " " + s.Version, short(s.Plugin.SHA256), s.Plugin.PID, s.Plugin.Restarts, state,
 		milliseconds(s.Plugin.HopP50), milliseconds(s.Plugin.HopP99), milliseconds(s.Plugin.CommitP99), milliseconds(s.Plugin.FsyncP99),
 	}
+}
+
+// replicaOn is the id of a node's replica, the newest if a former one is not removed
+// yet. It is the node's own at first, and a new one after a lost disk.
+func replicaOn(s admin.ConsensusStatus) any {
+	var id uint64
+	for _, m := range s.Config.Members {
+		if m.Broker == s.Node {
+			id = max(id, m.Replica)
+		}
+	}
+	if id == 0 {
+		return "-"
+	}
+	return id
 }
 
 // peerRows tells of replicas that were not asked, as far as the leader knows.
@@ -90,14 +105,14 @@ func peerRows(leader admin.ConsensusStatus, asked map[uint64]bool) [][]any {
 		if asked[p.Replica] {
 			continue
 		}
-		role := "unknown"
+		node, role := any("-"), "unknown"
 		for _, m := range leader.Config.Members {
 			if m.Replica == p.Replica {
-				role = m.Role
+				node, role = m.Broker, m.Role
 			}
 		}
 		last := leader.Replica.LastIndex
-		rows = append(rows, []any{p.Replica, role, "-", p.Match, "-", "-", last - min(last, p.Match), p.Dropped, "-", "-", "-", "-", p.State, "-", "-", "-", "-"})
+		rows = append(rows, []any{node, p.Replica, role, "-", p.Match, "-", "-", last - min(last, p.Match), p.Dropped, "-", "-", "-", "-", p.State, "-", "-", "-", "-"})
 	}
 	return rows
 }
