@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/quorate/quorate/consensus/sdk/faults"
 )
 
 // defaultBootstrap is where `quorate serve --dev` listens.
@@ -37,6 +39,7 @@ func settingsEnvironment() []string {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{
 			bootstrapVariable, adminVariable, tlsVariable, tlsCAVariable, tlsCertVariable, tlsKeyVariable, tlsServerNameVariable,
+			faults.DirKey, // the plugin's
 		}, name)
 	})
 }

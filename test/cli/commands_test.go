@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"certificates": certificates,
 	"expand":       expand,
 	"waitfor":      waitFor,
+	"metrics":      metrics,
 	"exits":        exits,
 	"sentence":     sentence,
 	"eventually":   eventually,
@@ -66,6 +68,23 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 	await(ts, "a match for "+args[1], func(context.Context) (bool, string) {
 		content := ts.ReadFile(args[0])
 		return want.MatchString(content), content
+	})
+}
+
+// metrics ADDRESS PATTERN waits until a node's metrics have a line that matches.
+func metrics(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[1])
+	client := &http.Client{Timeout: 5 * time.Second}
+	await(ts, "a metric "+args[1], func(ctx context.Context) (bool, string) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+args[0]+"/metrics", http.NoBody)
+		ts.Check(err)
+		resp, err := client.Do(req)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer resp.Body.Close()
+		content, err := io.ReadAll(resp.Body)
+		return err == nil && want.Match(content), fmt.Sprintf("%d bytes, %v", len(content), err)
 	})
 }
 

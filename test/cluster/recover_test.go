@@ -52,6 +52,7 @@ func TestRecoverFromLostMajority(t *testing.T) {
 			must(t, os.RemoveAll(c.Node(2).DataDir()))
 			survivor := c.Node(3)
 			refusesToGuess(ctx, t, survivor)
+			looksAtOthers(ctx, t, c, survivor)
 			recovered := recoverNode(ctx, t, survivor, "yes\nlab\n")
 			for _, want := range append(absent, "What may be lost", "Taken from node 3", "lost (1,2)", "recovered: cluster lab") {
 				if !strings.Contains(recovered, want) {
@@ -144,6 +145,25 @@ func refusesToGuess(ctx context.Context, t *testing.T, n *lab.Node) {
 	must(t, err)
 	if !bytes.Equal(after, stamp) || len(logs) != 1 {
 		t.Errorf("something was changed: %s\n%v", after, logs)
+	}
+}
+
+// looksAtOthers has the command compare survivors, without changing any.
+func looksAtOthers(ctx context.Context, t *testing.T, c *lab.Cluster, n *lab.Node) {
+	t.Helper()
+	other := filepath.Join(c.Dir, "node-1-as-it-was")
+	out, errs, code, err := runRecover(ctx, n, "", "--dry-run", "--survivor", other)
+	must(t, err)
+	if code != 0 || !strings.Contains(out, other) || !strings.Contains(out, n.DataDir()) || !strings.Contains(out, "lost (2)") {
+		t.Errorf("with another survivor: exit code %d\n%s%s", code, out, errs)
+	}
+	for dir, want := range map[string]string{
+		n.DataDir(): "is of node 3 itself",
+		c.Dir:       "is no node's data directory",
+	} {
+		if _, errs, code, err := runRecover(ctx, n, "", "--dry-run", "--survivor", dir); err != nil || code != 78 || !strings.Contains(errs, want) {
+			t.Errorf("survivor %s: exit code %d, %v, %s", dir, code, err, errs)
+		}
 	}
 }
 
