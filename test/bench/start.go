@@ -27,23 +27,31 @@ const patience = 2 * time.Minute
 // memory of a node that does nothing.
 func start(ctx context.Context, r *runner) ([]figure, error) {
 	t := table{}
+	var failed error
 	for range choose(r, 3, 7) {
-		if err := r.startOnce(ctx, t); err != nil {
-			return nil, err
+		if failed = r.startOnce(ctx, t); failed != nil {
+			break
 		}
+	}
+	if len(t["empty, again"]) == 0 {
+		return nil, failed
 	}
 	empty, again, many := t["empty"], t["empty, again"], t["10 000 partitions"]
 	each := samples{}
 	for i := range many["PSS MB"] {
 		each = append(each, (many["PSS MB"][i]-again["PSS MB"][i])*1e6/manyPartitions/1e3)
 	}
+	ready, idle, per := many["s"].seen("%.2f s"), memory(many), each.seen("%.1f KB")
+	if failed != nil {
+		ready, idle, per = "failed: "+lastLine(failed), "-", "-"
+	}
 	return []figure{
-		judged("start to ready, one node, empty", "<= 0.5 s", empty["s"].seen("%.2f s"), empty["s"].median() <= 0.5, t),
-		judged("start to ready, one node, 10 000 partitions", "<= 1.5 s", many["s"].seen("%.2f s"), many["s"].median() <= 1.5, nil),
+		judged("start to ready, one node, empty", "<= 0.5 s", fmt.Sprintf("%s; again %s", empty["s"].seen("%.2f s"), again["s"].seen("%.2f s")), empty["s"].median() <= 0.5, t),
+		judged("start to ready, one node, 10 000 partitions", "<= 1.5 s", ready, failed == nil && many["s"].median() <= 1.5, nil),
 		judged("idle memory, broker + plugin", "<= 60 MB", memory(again), again["PSS MB"].median() <= 60, nil),
-		judged("idle memory, 10 000 partitions", "<= 100 MB", memory(many), many["PSS MB"].median() <= 100, nil),
-		judged("memory per idle partition", "<= 4 KB", each.seen("%.1f KB"), each.median() <= 4, nil),
-	}, nil
+		judged("idle memory, 10 000 partitions", "<= 100 MB", idle, failed == nil && many["PSS MB"].median() <= 100, nil),
+		judged("memory per idle partition", "<= 4 KB", per, failed == nil && each.median() <= 4, nil),
+	}, failed
 }
 
 func (r *runner) startOnce(ctx context.Context, t table) error {
@@ -75,6 +83,16 @@ func (r *runner) startOnce(ctx context.Context, t table) error {
 		return err
 	}
 	return r.timeStart(ctx, n, t, "10 000 partitions")
+}
+
+// lastLine is where a program that ended says why.
+func lastLine(err error) string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	last := lines[len(lines)-1]
+	if _, reason, ok := strings.Cut(last, "quorate: "); ok {
+		last = reason
+	}
+	return last[max(0, len(last)-100):]
 }
 
 // timeStart starts a node, and lets it idle for a moment.
