@@ -25,9 +25,16 @@ func DefaultRules() Rules {
 	return Rules{Earliest: math.MinInt64, Latest: math.MaxInt64, Limits: DefaultDecompressLimits()}
 }
 
-// decoding bounds how many batches are decompressed at a time: each holds memory, up
-// to the window of zstd or a block of snappy, and one CPU is left to everything else.
-var decoding = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
+// quickLane and slowLane bound how many batches are decompressed at a time: each holds
+// memory, up to the window of zstd or a block of snappy. A batch that becomes more
+// than quickRatio times as large, and more than ratioFree, begins again in the slow
+// lane, which leaves one CPU free: so nobody waits behind bombs who sends none.
+var (
+	quickLane = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	slowLane  = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
+)
+
+const quickRatio = 8
 
 // maxRejections bounds how many records a RejectedError names.
 const maxRejections = 100
@@ -79,18 +86,36 @@ func (b Batch) CheckRecords(rules Rules) (maxTimestamp int64, err error) {
 	if b.IsLogAppendTime() {
 		return NoTimestamp, protocol.Errorf(protocol.InvalidTimestamp, "producers may not set the timestamp type LogAppendTime")
 	}
-	if b.Codec() != None {
-		decoding <- struct{}{}
-		defer func() { <-decoding }()
+	if b.Codec() == None {
+		maxTimestamp, err = b.check(rules)
+		return maxTimestamp, unreadable(err)
 	}
+	quick := rules
+	quick.Limits.MaxBytes = min(rules.Limits.MaxBytes, max(ratioFree, quickRatio*len(b.Payload())))
+	maxTimestamp, err = b.checkIn(quickLane, quick)
+	if errors.Is(err, ErrTooLarge) && quick.Limits.bytesFor(len(b.Payload())) < rules.Limits.bytesFor(len(b.Payload())) {
+		maxTimestamp, err = b.checkIn(slowLane, rules)
+	}
+	return maxTimestamp, unreadable(err)
+}
+
+// checkIn waits for its turn.
+func (b Batch) checkIn(lane chan struct{}, rules Rules) (maxTimestamp int64, err error) {
+	lane <- struct{}{}
+	defer func() { <-lane }()
+	return b.check(rules)
+}
+
+// check is CheckRecords with errors that wrap ErrMalformed.
+func (b Batch) check(rules Rules) (maxTimestamp int64, err error) {
 	w, err := openWindow(b.Codec(), b.Payload(), rules.Limits)
 	if err != nil {
-		return NoTimestamp, unreadable(err)
+		return NoTimestamp, err
 	}
 	defer w.close()
 	c := checker{batch: b, rules: rules, window: w, maxTimestamp: NoTimestamp}
 	if err := c.records(); err != nil {
-		return NoTimestamp, unreadable(err)
+		return NoTimestamp, err
 	}
 	if c.errors.Total > 0 {
 		return NoTimestamp, &c.errors
@@ -100,10 +125,13 @@ func (b Batch) CheckRecords(rules Rules) (maxTimestamp int64, err error) {
 
 // unreadable is what a client sees of an error that wraps ErrMalformed.
 func unreadable(err error) error {
-	if errors.Is(err, ErrTooLarge) {
+	switch {
+	case errors.Is(err, ErrTooLarge):
 		return protocol.Errorf(protocol.MessageTooLarge, "%v", err)
+	case errors.Is(err, ErrMalformed):
+		return protocol.Errorf(protocol.InvalidRecord, "record batch cannot be read: %v", err)
 	}
-	return protocol.Errorf(protocol.InvalidRecord, "record batch cannot be read: %v", err)
+	return err
 }
 
 // checker walks over the records of one batch.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -250,6 +251,36 @@ func TestCheckRecordsMemory(t *testing.T) {
 		if got := after.TotalAlloc - before.TotalAlloc; got > 20<<20 {
 			t.Errorf("%v: %d bytes for one batch", codec, got)
 		}
+	}
+}
+
+// TestBombsWaitForEachOther: a batch that is no bomb is checked while the slow lane is full.
+func TestBombsWaitForEachOther(t *testing.T) {
+	for range cap(slowLane) {
+		slowLane <- struct{}{}
+	}
+	small := rawBatch(t, Zstd, 1, payloadOf(rawRecord{value: strings.Repeat("value", 1000)}))
+	if _, err := small.CheckRecords(DefaultRules()); err != nil {
+		t.Fatal(err)
+	}
+	bomb := rawBatch(t, Zstd, 1, payloadOf(rawRecord{value: string(make([]byte, 3<<20))}))
+	rules := DefaultRules()
+	rules.Limits.MaxRatio = 1 << 20
+	done := make(chan error, 1)
+	go func() {
+		_, err := bomb.CheckRecords(rules)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("a bomb did not wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	for range cap(slowLane) {
+		<-slowLane
+	}
+	if err := <-done; err != nil {
+		t.Errorf("when its turn came: %v", err)
 	}
 }
 
