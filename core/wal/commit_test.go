@@ -17,6 +17,7 @@ import (
 	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/core/wal/disk/disktest"
 	"github.com/quorate/quorate/core/wal/ring"
+	"github.com/quorate/quorate/protocol/record"
 )
 
 // committed is logs that share a commit log.
@@ -502,5 +503,53 @@ func TestFailedLogKeepsItsFrames(t *testing.T) {
 	}
 	if err := w.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIndexBeforeThePointIsKept cuts the power after a checkpoint of a log with more
+// index entries than stay in memory: those in the file are used again, and right.
+func TestIndexBeforeThePointIsKept(t *testing.T) {
+	for seed := range uint64(20) {
+		fsys := disktest.New()
+		w := openCommitted(t, fsys, 1, nil)
+		l := w.logs[0]
+		cfg := DefaultConfig()
+		cfg.IndexIntervalBytes = 1
+		if err := l.Reconfigure(cfg); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 700 {
+			mustAppend(t, l, 0, batchOf(2, "r", int64(n)))
+		}
+		mustSync(t, l)
+		if err := w.c.checkpoint(w.c.ring.Current()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 10 {
+			mustAppend(t, l, 0, batchOf(2, "r", int64(700+n)))
+		}
+		mustSync(t, l)
+		fsys.Crash(rand.New(rand.NewPCG(seed, 3)))
+		w = openCommitted(t, fsys, 1, nil)
+		l = w.logs[0]
+		active := l.view.Load().active()
+		if p := l.point; p.offsets != tailEntries || p.times != tailEntries || p.position == 0 || l.End() != 1420 {
+			t.Fatalf("seed %d: recovery began at %+v, the log ends at %d", seed, p, l.End())
+		}
+		if n := active.offsets.count(); n < tailEntries {
+			t.Errorf("seed %d: %d index entries", seed, n)
+		}
+		for at := int64(1); at < l.End(); at += 37 {
+			b, err := l.Read(at, l.End(), 1, true)
+			if err != nil || len(b) == 0 || record.Batch(b).BaseOffset() != at&^1 {
+				t.Fatalf("seed %d: read at %d: %d bytes, %v", seed, at, len(b), err)
+			}
+			if offset, _, _, found, err := l.OffsetForTime(at / 2); err != nil || !found || offset != at&^1 {
+				t.Fatalf("seed %d: time %d is found at %d, %v, %v", seed, at/2, offset, found, err)
+			}
+		}
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -153,10 +153,16 @@ func (m *crashModel) commit() error {
 
 func (m *crashModel) checkpoint() error {
 	full, _ := m.ring.Full()
+	if m.rnd.IntN(4) == 0 {
+		full = m.ring.Current() // as a clean stop does
+	}
 	if full == 0 {
 		return nil
 	}
-	m.drop = m.firsts[full+1]
+	m.drop = len(m.frames)
+	if first, ok := m.firsts[full+1]; ok {
+		m.drop = first
+	}
 	if err := m.ring.Checkpoint(full, nil); err != nil {
 		return err
 	}

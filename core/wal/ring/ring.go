@@ -228,7 +228,8 @@ func (r *Ring) LSN() uint64 {
 }
 
 // Checkpoint makes it durable that a replay needs no file up to sequence, and frees
-// those to be written again. May run beside Commit, not beside itself.
+// those to be written again. May run beside Commit, not beside itself; and not beside
+// Commit if the current file is one of those: the next Commit then begins another.
 func (r *Ring) Checkpoint(sequence uint64, state []byte) error {
 	from, lsn := r.after(sequence)
 	if err := r.save(from, lsn, state); err != nil {
@@ -236,8 +237,11 @@ func (r *Ring) Checkpoint(sequence uint64, state []byte) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.current != nil && r.current.sequence <= sequence {
+		r.current = nil
+	}
 	for _, f := range r.files {
-		if f.sequence <= sequence && f != r.current {
+		if f.sequence <= sequence {
 			f.sequence = 0
 		}
 	}
