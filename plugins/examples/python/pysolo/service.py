@@ -162,7 +162,7 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
     @unary
     def OpenGroup(self, request, context):
         with self._lifecycle:
-            self._may_open(request.group_id)
+            self._may_open(request.group_id, request.mode)
             try:
                 g = Group(request, self._start.replica_id, self._start.broker_id, self._start.data_dir, self.fail)
             except Failure as e:
@@ -174,11 +174,13 @@ class Service(consensus_pb2_grpc.ConsensusServicer):
                 self._opened.notify_all()
         return pb.OpenGroupResponse(position=g.position(), membership=g.membership())
 
-    def _may_open(self, group_id):
+    def _may_open(self, group_id, mode):
         if self._state != pb.HealthResponse.STATE_RUNNING:
             raise Failure(pb.ERROR_CODE_SHUTTING_DOWN, "the backend is not running", group_id)
         if group_id == 0:
             raise Failure(pb.ERROR_CODE_INVALID_ARGUMENT, "groups begin at 1")
+        if mode not in (pb.OPEN_MODE_BOOTSTRAP, pb.OPEN_MODE_JOIN, pb.OPEN_MODE_RECOVER):  # of a later version (V2)
+            raise Failure(pb.ERROR_CODE_INVALID_ARGUMENT, "the open mode is not set, or unknown", group_id)
         if group_id in self._groups:
             raise Failure(pb.ERROR_CODE_GROUP_EXISTS, "group %d is open already" % group_id, group_id)
         if len(self._groups) >= MAX_GROUPS:
