@@ -3,6 +3,7 @@ package metadata_test
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestSalvage(t *testing.T) {
 	})
 	t.Run("what does not count is left out", func(t *testing.T) {
 		void := proposed(t, whole.Index+1, 3, 2, metadata.TopicRecord{Name: "void", ID: metadata.UUID{8}}) // out of sequence
-		got, err := metadata.Salvage(remains{entries: append(entries[:len(entries):len(entries)], void)})
+		got, err := metadata.Salvage(remains{entries: append(slices.Clip(entries), void)})
 		if err != nil || !got.SameRecords(whole) || got.Index != whole.Index+1 {
 			t.Errorf("got %+v, %v", got, err)
 		}

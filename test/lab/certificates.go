@@ -133,7 +133,7 @@ func replaceFile(path string, content []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// CA, Cert and Key are paths.
+// CA is the path of the authorities.
 func (c *Certificates) CA() string { return filepath.Join(c.dir, "ca.pem") }
 
 // Cert is the path of a certificate.
@@ -197,7 +197,7 @@ func (c *Certificates) Refused(address, as string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the answer is known by then
 	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return false, err
 	}
