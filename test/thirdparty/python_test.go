@@ -23,6 +23,9 @@ func TestPython(t *testing.T) {
 		t.Errorf("plugin info says:\n%s", info)
 	}
 
+	command(t, ".", nil, binary, "plugin", "doctor", plugin)
+	verified(t, ".", "plugin", "verify", plugin, "--level", "1", "--quick")
+
 	c := start(t, plugin, 1)
 	node := c.Node(1)
 	ctx := within(t, 2*time.Minute)
