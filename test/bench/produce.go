@@ -35,6 +35,9 @@ func (r *runner) throughput(ctx context.Context, variants []string, nodes, parti
 			return err
 		}
 		defer s.stop()
+		if err := r.fill(ctx, s); err != nil {
+			return err
+		}
 		var got bench.ProduceResult
 		if err := r.load(ctx, s, &got, "produce", "load", r.throughputArgs(partitions, recordBytes, "-r", strconv.Itoa(nodes))...); err != nil {
 			return err
@@ -50,6 +53,19 @@ func (r *runner) throughput(ctx context.Context, variants []string, nodes, parti
 		return nil
 	})
 	return t, err
+}
+
+// fillRecords of 1000 bytes are more than the commit log holds.
+const fillRecords = "1200000"
+
+// fill makes a new broker one that has worked: it writes the files of its commit log
+// with zeros once, while it is loaded for the first time.
+func (r *runner) fill(ctx context.Context, s *server) error {
+	if s.cluster == nil {
+		return nil
+	}
+	var got bench.ProduceResult
+	return r.load(ctx, s, &got, "produce", "fill", "-p", "12", "-r", strconv.Itoa(len(s.pids)), "-n", fillRecords, "--record-size", "1000", "--batch-size", "64KiB", "--connections", connections)
 }
 
 // sync says a mode of wal.sync in words.

@@ -48,9 +48,8 @@ func choose[T any](r *runner, quick, full T) T {
 // seconds is how long a load is measured.
 func (r *runner) seconds() time.Duration { return choose(r, 3*time.Second, 8*time.Second) }
 
-// warmup is how long a load runs before it is measured: a node that is new first
-// makes the files of its commit log.
-func (r *runner) warmup() time.Duration { return choose(r, 3*time.Second, 5*time.Second) }
+// warmup is how long a load runs before it is measured.
+func (r *runner) warmup() time.Duration { return choose(r, time.Second, 3*time.Second) }
 
 // rounds is how often everything that is compared has its turn.
 func (r *runner) rounds() int { return choose(r, 2, 4) }
