@@ -59,6 +59,11 @@ step "clusters of real processes"
 # One package after the other: each wants the machine to itself.
 $GO test -p 1 -count=1 -tags integration -timeout 30m ./test/cluster/...
 
+step "power cuts under a real node"
+for backend in solo etcd-raft hashicorp-raft; do
+  $GO test -count=1 -tags integration -timeout 10m ./test/crash/... -crash.backend $backend
+done
+
 step "the example plugins, and a new one, as a stranger builds them"
 strangers=$(mktemp)
 $GO test -count=1 -tags integration -timeout 30m -v ./test/thirdparty/... >"$strangers" 2>&1 || { cat "$strangers"; exit 1; }

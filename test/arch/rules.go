@@ -101,7 +101,8 @@ var Rules = []Rule{{
 	Name:    "one place speaks to plugins",
 	Because: "only sdk, host and internal/wire know how plugins are spoken to",
 	Forbids: func(from, to string) bool {
-		return spoken(to) && !slices.Contains([]string{"consensus/sdk", "consensus/host", "consensus/internal/wire", "consensus/consensuspb",
+		return spoken(to) && !slices.Contains([]string{
+			"consensus/sdk", "consensus/host", "consensus/internal/wire", "consensus/consensuspb",
 			"consensus/consensustest/kit", // which says what no host says, on the connection that the host has made
 		}, from)
 	},
