@@ -92,12 +92,28 @@ func ranOnce(t *testing.T, b consensus.Backend, dir string) (had []consensus.Ent
 		}
 		if n == 9 {
 			snapshot = r.Index
+			must(awaitEntry(ctx, g, r.Index)) // a host's state has only what was delivered to it
 			must(g.SaveSnapshot(ctx, consensus.SnapshotMeta{Index: r.Index, Term: lead.Term, Format: "test"}, strings.NewReader("state")))
 		}
 		had = append(had, consensus.Entry{Index: r.Index, Term: lead.Term, Data: fmt.Appendf(nil, "proposal %d", n)})
 	}
 	must(b.Stop(ctx))
 	return had, snapshot
+}
+
+// awaitEntry waits until an entry can be read.
+func awaitEntry(ctx context.Context, g consensus.Group, index uint64) error {
+	for {
+		entries, _, more, err := g.Read(index, 1<<20)
+		if err != nil || len(entries) > 0 {
+			return err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func TestFurthest(t *testing.T) {
