@@ -113,9 +113,11 @@ func TestReplaceByNewBrokers(t *testing.T) {
 		group, err := lab.StartConsumers(ctx, c.Bootstrap(), "movers", faultTopic, 2)
 		must(t, err)
 		must(t, w.AwaitProgress(ctx, 100))
+		must(t, group.AwaitProgress(ctx, 100))
 		for old := 1; old <= 3; old++ {
 			replaceByNewBroker(ctx, t, c, old, old+3)
 			must(t, w.AwaitProgress(ctx, 100))
+			must(t, group.AwaitProgress(ctx, 100))
 		}
 		must(t, w.Stop(ctx))
 		must(t, group.Await(ctx, c.Bootstrap()...))

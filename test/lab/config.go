@@ -34,6 +34,9 @@ func (n *Node) writeConfig() error {
 		peer := map[string]any{"listen": n.Raft, "advertise": n.Raft}
 		consensus["peers"] = rafts
 		consensus["peer"] = peer
+		if n.cluster.Proxies {
+			cluster["advertise"] = loopback(1) // nobody listens: there is no way around the proxies
+		}
 		if n.join != nil {
 			seeds := map[int]string{}
 			for _, seed := range n.join {

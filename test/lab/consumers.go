@@ -114,6 +114,26 @@ func (c *Consumers) note(fetches kgo.Fetches) {
 	})
 }
 
+// AwaitProgress waits until the group has committed count more records than now. A
+// client that was away while all brokers changed has nobody left to ask.
+func (c *Consumers) AwaitProgress(ctx context.Context, count int64) error {
+	want := c.total() + count
+	return Await(ctx, fmt.Sprintf("group %s to go on", c.group), func(context.Context) (bool, string) {
+		at := c.total()
+		return at >= want, fmt.Sprintf("%d of %d records committed", at, want)
+	})
+}
+
+// total is the sum of the offsets that were committed.
+func (c *Consumers) total() (sum int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, at := range c.committed {
+		sum += at
+	}
+	return sum
+}
+
 // Await waits until the group has committed everything up to the topic's end.
 func (c *Consumers) Await(ctx context.Context, bootstrap ...string) error {
 	client, err := Client(bootstrap...)
