@@ -23,7 +23,7 @@ func launch(ctx context.Context, cfg configs.Config, c *core.Config, dir *core.D
 	}
 	spec, err := hostSpec(cfg)
 	if err != nil {
-		return nil, &exitError{consensus.ExitConfig, err}
+		return nil, err
 	}
 	spec.Groups[0].Mode = replica.OpenMode()
 	if len(members) > 0 {

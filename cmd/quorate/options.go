@@ -52,7 +52,7 @@ func optionProblem(cfg configs.Config, d consensus.Diagnostic) configs.Problem {
 func diagnoseBuiltIn(cfg configs.Config) ([]consensus.Diagnostic, error) {
 	spec, err := hostSpec(cfg)
 	if err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, err
 	}
 	if newBackend, ok := backends[spec.Name]; ok {
 		return newBackend().Validate(spec.Start.Options), nil
@@ -71,7 +71,7 @@ func diagnoseExternal(ctx context.Context, cfg configs.Config) ([]consensus.Diag
 	cfg.Node.DataDir = dir
 	spec, err := hostSpec(cfg)
 	if err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

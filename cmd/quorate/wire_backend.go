@@ -26,7 +26,7 @@ const (
 
 // hostSpec turns the config into what the backend's host needs. The replica is that
 // of the node's data directory; a node that has none yet gets its own id. The
-// backend's data directory is not made.
+// backend's data directory is not made. Errors have their exit code.
 func hostSpec(cfg configs.Config) (host.Spec, error) {
 	dir, err := filepath.Abs(cfg.Node.DataDir)
 	if err != nil {
@@ -35,22 +35,22 @@ func hostSpec(cfg configs.Config) (host.Spec, error) {
 	c := cfg.Consensus
 	options, err := json.Marshal(c.Options)
 	if err != nil {
-		return host.Spec{}, fmt.Errorf("consensus/options: %w", err)
+		return host.Spec{}, &exitError{exitUsage, fmt.Errorf("consensus/options: %w", err)}
 	}
 	if len(c.Options) == 0 {
 		options = nil
 	}
-	incarnation, err := core.IncarnationOf(dir, c.Incarnation)
+	incarnation, err := core.IncarnationOf(cfg.Node.DataDir, c.Incarnation)
 	if err != nil {
-		return host.Spec{}, err
+		return host.Spec{}, &exitError{consensus.ExitConfig, err}
 	}
-	replica, err := core.ReplicaOf(dir, identity(cfg))
+	replica, err := core.ReplicaOf(cfg.Node.DataDir, identity(cfg))
 	if err != nil {
-		return host.Spec{}, err
+		return host.Spec{}, &exitError{consensus.ExitConfig, err}
 	}
 	peerTLS, err := readPeerTLS(c.Peer.TLS)
 	if err != nil {
-		return host.Spec{}, fmt.Errorf("consensus/peer/tls: %w", err)
+		return host.Spec{}, &exitError{exitUsage, fmt.Errorf("consensus/peer/tls: %w", err)}
 	}
 	return host.Spec{
 		Name:   c.Backend,
