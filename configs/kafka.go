@@ -29,6 +29,8 @@ type Kafka struct {
 	ReplicaLagTimeMaxMs     int64  `koanf:"replica.lag.time.max.ms" kind:"int" min:"100" doc:"A follower that is behind for so long leaves the in-sync replicas."`
 	ReplicaFetchWaitMaxMs   int64  `koanf:"replica.fetch.wait.max.ms" kind:"int" min:"1" max:"60000" doc:"How long a follower's fetch waits at the leader for new records."`
 
+	LogMaxOpenFiles int `koanf:"log.max.open.files" kind:"int" min:"0" max:"10000000" doc:"Files of partitions that are kept open; 0: half of what the process may open (ulimit -n)."`
+
 	WALSync              string `koanf:"wal.sync" kind:"choice" of:"always interval os" doc:"When a record may be acknowledged: once it is on disk; or at once, and it is written soon after (interval) or when the operating system likes (os). Topics override it as durability.sync."`
 	WALSyncIntervalMs    int64  `koanf:"wal.sync.interval.ms" kind:"int" min:"1" max:"60000" doc:"With wal.sync interval: within what time records are on disk."`
 	WALSyncIntervalBytes int64  `koanf:"wal.sync.interval.bytes" kind:"int" min:"1" doc:"With wal.sync interval: after how many bytes they are, if that is sooner."`

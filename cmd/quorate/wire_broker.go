@@ -78,6 +78,7 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 	c.Replica.SkipRecordCheck = !k.ProduceCheckRecords
 	c.Replica.TopicDefaults = metadata.BrokerDefaults(defaults)
 	c.Replica.Commit.Dir = k.WALDir
+	c.Replica.MaxOpenFiles = k.LogMaxOpenFiles
 	c.Replica.Commit.SegmentBytes, c.Replica.Commit.SizeBytes = k.WALSegmentBytes, k.WALSizeBytes
 	c.Replica.Commit.SyncInterval, c.Replica.Commit.SyncIntervalBytes = configs.Millis(k.WALSyncIntervalMs), k.WALSyncIntervalBytes
 	c.Replica.RetentionInterval = configs.Millis(k.LogRetentionCheckMs)

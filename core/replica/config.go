@@ -67,6 +67,9 @@ type Config struct {
 	// SyncParallel is how many logs are synced to disk, or opened, at a time. Default
 	// 16. Raise it on disks that like deep queues.
 	SyncParallel int
+	// MaxOpenFiles is how many files of partitions are kept open. Default 0: half of
+	// what the process may open (RLIMIT_NOFILE).
+	MaxOpenFiles int
 }
 
 // DefaultConfig returns the defaults. BrokerID and DataDir have none.
@@ -133,6 +136,7 @@ func (c Config) Validate() error {
 	} {
 		check(d.value > 0, "%s is %s; it must be positive", d.name, d.value)
 	}
+	check(c.MaxOpenFiles >= 0, "open files are %d at most; it must not be negative", c.MaxOpenFiles)
 	check(c.BackoffMax >= c.BackoffMin, "maximum fetch back-off %s is below the minimum %s", c.BackoffMax, c.BackoffMin)
 	for _, n := range []struct {
 		name  string

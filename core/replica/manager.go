@@ -9,6 +9,7 @@ import (
 
 	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/core/wal"
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol"
 )
 
@@ -21,6 +22,7 @@ type Manager struct {
 	brokerEpoch func() int64
 	log         *slog.Logger
 	metrics     *metrics
+	files       *filecache.Cache
 	registerer  prometheus.Registerer // nil: nobody counts
 
 	// turn is held by whoever brings the partitions into line with an image. It is a
@@ -64,6 +66,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		isrChanges:  newPartitionSet(),
 		broken:      make(chan error, 1),
 		registerer:  reg,
+		files:       filecache.New(cfg.maxOpenFiles()),
 	}
 	if brokerEpoch == nil {
 		m.adopted = true

@@ -28,6 +28,7 @@ func newMetrics(m *Manager, reg prometheus.Registerer) *metrics {
 		}, []string{"leader"}),
 	}
 	if reg != nil {
+		countFiles(m.files, reg)
 		reg.MustRegister(ms.isrShrinks, ms.isrExpands, ms.fetchErrors, ms.fetchLag)
 		for _, g := range []struct {
 			name, help string

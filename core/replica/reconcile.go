@@ -157,7 +157,7 @@ func (m *Manager) openLog(p *Partition, a assignment) error {
 	if p.topic != filepath.Base(p.topic) || strings.HasPrefix(p.topic, ".") && strings.Trim(p.topic, ".") == "" {
 		return fmt.Errorf("open %s: the topic's name cannot be a directory", p)
 	}
-	log, err := wal.Open(p.dir, a.settings.log, p.log, wal.WithTopicID(p.key.topic), wal.WithFS(m.cfg.fs()),
+	log, err := wal.Open(p.dir, a.settings.log, p.log, wal.WithTopicID(p.key.topic), wal.WithFS(m.cfg.fs()), wal.WithFiles(m.files),
 		wal.WithCommitter(m.committer, p.key.partition), wal.WithOnDurable(p.committed))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", p, err)

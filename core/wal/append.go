@@ -240,7 +240,7 @@ func (l *Log) roll() error {
 	if err := l.takeSnapshot(base, false); err != nil {
 		return err
 	}
-	s, err := newSegment(l.fsys, l.dir, base, true)
+	s, err := createSegment(l.fsys, l.files, l.dir, base)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk/disktest"
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // The same flags as in package ring: a small number for every day, 10000 and more to
@@ -108,8 +109,9 @@ func (w *crashWorld) open() bool {
 		return w.lives(err)
 	}
 	w.c = c
+	files := filecache.New(1 + w.rnd.IntN(20))
 	for i, m := range w.logs {
-		m.options = []Option{WithCommitter(c, int32(i))}
+		m.options = []Option{WithCommitter(c, int32(i)), WithFiles(files)}
 		if m.open(); m.log == nil {
 			return false
 		}

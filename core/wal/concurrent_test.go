@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol/record"
 )
 
 // TestReadersBesideEverything reads while the log grows, rolls, shrinks and is
 // deleted from. Readers see whole batches with the right offsets, or a refusal.
 func TestReadersBesideEverything(t *testing.T) {
-	l := open(t, t.TempDir(), smallConfig())
+	l := open(t, t.TempDir(), smallConfig(), WithFiles(filecache.New(3)))
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for r := range 3 {

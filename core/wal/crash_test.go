@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk/disktest"
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -56,6 +57,9 @@ func runCrashSeed(t *testing.T, seed uint64) {
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 7)), fs: disktest.New(), cfg: cfg,
 		now: time.UnixMilli(1_000_000), next: map[int64]int32{},
 		dir: "/data/t-0",
+	}
+	if seed%2 == 1 {
+		m.options = []Option{WithFiles(filecache.New(2))} // which closes them all the time
 	}
 	m.sync = func() error {
 		err := m.log.Sync(t.Context(), m.log.End())

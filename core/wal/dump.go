@@ -116,11 +116,7 @@ func (d *dumper) state() {
 // segment prints one segment and returns the offset after its last batch.
 func (d *dumper) segment(base int64) (end int64) {
 	end = base
-	s, err := newSegment(d.fsys, d.dir, base, false)
-	if err != nil {
-		d.problem("%w", err)
-		return end
-	}
+	s := newSegment(d.fsys, nil, d.dir, base)
 	defer func() {
 		if err := s.file.Close(); err != nil {
 			d.problem("%w", err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/core/wal/disk/disktest"
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -74,10 +75,7 @@ func FuzzIndex(f *testing.F) {
 			if err := disk.WriteFile(fsys, "/i", b, false); err != nil {
 				t.Fatal(err)
 			}
-			x := newIndex(fsys, "/i", width, len(b)/width)
-			if _, err := x.open(); err != nil {
-				t.Fatal(err)
-			}
+			x := newIndex((*filecache.Cache)(nil).LazyCreate(fsys, "/i"), width, len(b)/width)
 			if _, err := x.last(func(e indexEntry) bool { return e.relative > at }); err != nil {
 				t.Fatal(err)
 			}

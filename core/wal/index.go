@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
-	"sync"
 	"sync/atomic"
+
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // Entry sizes in bytes. Both kinds begin with what they are searched by.
@@ -23,19 +23,12 @@ const tailEntries = 512
 // ones in the file, the newer ones in memory. One writer (the log's mutex);
 // readers lock nothing.
 type index struct {
-	fsys  FS
-	name  string
+	file  *filecache.File // need not be there until something is written
 	width int
 	tail  atomic.Pointer[indexTail]
 	// synced is how many entries are on stable storage, at least.
 	synced atomic.Int64
-
-	opening sync.Mutex                // the writer and a sync round may come first together
-	file    atomic.Pointer[indexFile] // nil until something is written
 }
-
-// indexFile makes the open file one pointer.
-type indexFile struct{ File }
 
 // indexTail is the end of an index. Its buffer never moves: entries behind n are
 // the writer's, those before it everybody's.
@@ -45,8 +38,8 @@ type indexTail struct {
 	n       atomic.Int32
 }
 
-func newIndex(fsys FS, name string, width, flushed int) *index {
-	x := &index{fsys: fsys, name: name, width: width}
+func newIndex(file *filecache.File, width, flushed int) *index {
+	x := &index{file: file, width: width}
 	x.tail.Store(&indexTail{flushed: flushed})
 	return x
 }
@@ -55,24 +48,6 @@ func newIndex(fsys FS, name string, width, flushed int) *index {
 func (x *index) count() int {
 	t := x.tail.Load()
 	return t.flushed + int(t.n.Load())
-}
-
-// open returns the file, opened at the first call; it is created if it is not there.
-func (x *index) open() (File, error) {
-	if f := x.file.Load(); f != nil {
-		return f, nil
-	}
-	x.opening.Lock()
-	defer x.opening.Unlock()
-	if f := x.file.Load(); f != nil {
-		return f, nil
-	}
-	f, err := x.fsys.OpenFile(x.name, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
-	}
-	x.file.Store(&indexFile{f})
-	return f, nil
 }
 
 // append adds an entry, which must not be smaller than the last.
@@ -103,31 +78,30 @@ func (x *index) grow(n int) *indexTail {
 	return t
 }
 
-// flush writes the tail to the file, and creates that if there is none.
+// flush writes the tail to the file.
 func (x *index) flush() error {
-	f, err := x.open()
-	if err != nil {
-		return err
-	}
 	t := x.tail.Load()
 	n := int(t.n.Load())
 	if n == 0 {
 		return nil
 	}
-	if _, err := f.WriteAt(t.buf[:n*x.width], int64(t.flushed*x.width)); err != nil {
+	if _, err := x.file.WriteAt(t.buf[:n*x.width], int64(t.flushed*x.width)); err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
 	x.tail.Store(&indexTail{flushed: t.flushed + n})
 	return nil
 }
 
-// sync makes what was flushed durable.
-func (x *index) sync() error {
-	f, err := x.open()
-	if err != nil {
-		return err
+// sync makes what was flushed durable, and the file if there is none.
+func (x *index) sync() error { return x.file.Sync() }
+
+// size is how large the file is, in bytes; 0 if there is none.
+func (x *index) size() (int64, error) {
+	size, err := x.file.Size()
+	if isNotExist(err) {
+		return 0, nil
 	}
-	return f.Sync()
+	return size, err
 }
 
 // syncFlushed makes the entries in the file durable, if there are new ones.
@@ -147,11 +121,7 @@ func (x *index) syncFlushed() error {
 func (x *index) rewrite() error {
 	x.tail.Store(&indexTail{})
 	x.synced.Store(0)
-	f, err := x.open()
-	if err != nil {
-		return err
-	}
-	return f.Truncate(0)
+	return x.file.Truncate(0)
 }
 
 // truncated returns an index of the first n entries. It shares nothing that
@@ -159,8 +129,7 @@ func (x *index) rewrite() error {
 // can find x.
 func (x *index) truncated(n int) *index {
 	t := x.tail.Load()
-	c := newIndex(x.fsys, x.name, x.width, min(n, t.flushed))
-	c.file.Store(x.file.Load())
+	c := newIndex(x.file, x.width, min(n, t.flushed))
 	c.synced.Store(min(int64(n), x.synced.Load()))
 	if rest := n - t.flushed; rest > 0 {
 		tail := &indexTail{flushed: t.flushed, buf: make([]byte, max(8, rest)*x.width)}
@@ -173,19 +142,10 @@ func (x *index) truncated(n int) *index {
 
 // cut shortens the file to the entries that were flushed.
 func (x *index) cut() error {
-	f, err := x.open()
-	if err != nil {
-		return err
-	}
-	return f.Truncate(int64(x.tail.Load().flushed * x.width))
+	return x.file.Truncate(int64(x.tail.Load().flushed * x.width))
 }
 
-func (x *index) close() error {
-	if f := x.file.Load(); f != nil {
-		return f.Close()
-	}
-	return nil
-}
+func (x *index) close() error { return x.file.Close() }
 
 // indexEntry is one entry of either kind; the other kind's fields are zero.
 type indexEntry struct {

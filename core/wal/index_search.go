@@ -14,15 +14,14 @@ const pageEntries = 512
 
 var pages = sync.Pool{New: func() any { return new([pageEntries * timeEntrySize]byte) }}
 
-// read reads n entries of the file from the i-th on into b. Whoever flushed them,
-// or found them there, has opened the file.
+// read reads n entries of the file from the i-th on into b.
 func (x *index) read(b []byte, i, n int) ([]byte, error) {
 	b = b[:n*x.width]
-	if m, err := x.file.Load().ReadAt(b, int64(i*x.width)); m < len(b) {
+	if m, err := x.file.ReadAt(b, int64(i*x.width)); m < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("read index %s: %w", x.name, err)
+		return nil, fmt.Errorf("read index %s: %w", x.file.Name(), err)
 	}
 	return b, nil
 }

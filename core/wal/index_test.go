@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"github.com/quorate/quorate/core/wal/disk/disktest"
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // TestIndexSearch looks everything up in indexes of sizes around those where
 // entries move to the file and where a search reads more than a page.
 func TestIndexSearch(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 9, tailEntries - 1, tailEntries, tailEntries + 1, 2*tailEntries + 3, 5 * tailEntries} {
-		x := newIndex(disktest.New(), "/i", offsetEntrySize, 0)
+		x := newIndex(filecache.New(1).LazyCreate(disktest.New(), "/i"), offsetEntrySize, 0)
 		for i := range n {
 			if err := x.appendOffset(int64(10*i), int64(i)); err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // Log is one partition's log. See the package comment.
@@ -21,6 +22,7 @@ import (
 type Log struct {
 	dir      string
 	fsys     FS
+	files    *filecache.Cache // nil: no limit
 	log      *slog.Logger
 	now      func() time.Time
 	maxBatch int // bytes

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // Option changes how Open works.
@@ -24,6 +25,7 @@ type options struct {
 	committer *Committer
 	partition int32
 	onDurable func()
+	files     *filecache.Cache
 }
 
 // WithTopicID makes Open write partition.metadata for a new log, and refuse a
@@ -40,6 +42,10 @@ func WithCommitter(c *Committer, partition int32) Option {
 // has failed with it; soon, not within the round. f may block: that delays the
 // callbacks of others, and no append.
 func WithOnDurable(f func()) Option { return func(o *options) { o.onDurable = f } }
+
+// WithFiles bounds how many files the logs that share c keep open. Without it a log
+// keeps those open that it has used.
+func WithFiles(c *filecache.Cache) Option { return func(o *options) { o.files = c } }
 
 // WithFS replaces the operating system's file system, for tests.
 func WithFS(fsys FS) Option { return func(o *options) { o.fsys = fsys } }
@@ -63,7 +69,7 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 		opt(&o)
 	}
 	l := &Log{
-		dir: dir, fsys: o.fsys, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
+		dir: dir, fsys: o.fsys, files: o.files, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
 		cfg: cfg, producers: newProducers(cfg),
 		committer: o.committer, onDurable: o.onDurable,
 	}
@@ -201,7 +207,7 @@ func (l *Log) create() error {
 	if err := disk.RemoveIfThere(l.fsys, l.path(cleanFile)); err != nil {
 		return err
 	}
-	s, err := newSegment(l.fsys, l.dir, start, true)
+	s, err := createSegment(l.fsys, l.files, l.dir, start)
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,18 @@ import (
 )
 
 // takeSnapshot writes the producers' state at offset, which is the end of what
-// they know. Without sync its CRC tells later if a crash tore it.
+// they know. Without sync its CRC tells later if a crash tore it. One that is there
+// already may be the only trace of a producer, and is replaced at once and durably.
 func (l *Log) takeSnapshot(offset int64, sync bool) error {
-	if err := disk.WriteFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix), l.producers.encode(), sync); err != nil {
+	name, state := offsetName(l.dir, offset, snapshotSuffix), l.producers.encode()
+	i, there := slices.BinarySearch(l.snapshots, offset)
+	if there {
+		return disk.ReplaceFile(l.fsys, name, state)
+	}
+	if err := disk.WriteFile(l.fsys, name, state, sync); err != nil {
 		return err
 	}
-	if i, there := slices.BinarySearch(l.snapshots, offset); !there {
-		l.snapshots = slices.Insert(l.snapshots, i, offset)
-	}
+	l.snapshots = slices.Insert(l.snapshots, i, offset)
 	return nil
 }
 

@@ -56,13 +56,22 @@ func (l *Log) stable(f func(v *view) error) error {
 		}
 		v := l.view.Load()
 		err := f(v)
+		if err != nil && !errors.Is(err, ErrOffsetOutOfRange) {
+			l.awaitChange() // a file that was opened again may be gone, or another: then the view is about to change
+		}
 		if l.view.Load() == v {
-			if isClosed(err) && l.closed.Load() {
+			if (isClosed(err) || isNotExist(err)) && l.closed.Load() {
 				return ErrClosed
 			}
 			return err
 		}
 	}
+}
+
+// awaitChange waits until whoever changes the files has published what it did.
+func (l *Log) awaitChange() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 }
 
 // read appends batches of one segment to dst.

@@ -21,10 +21,7 @@ func (l *Log) recover(bases []int64) (err error) {
 		}
 	}()
 	for _, base := range bases {
-		s, err := newSegment(l.fsys, l.dir, base, false)
-		if err != nil {
-			return err
-		}
+		s := newSegment(l.fsys, l.files, l.dir, base)
 		segments = append(segments, s)
 		size, err := s.file.Size()
 		if err != nil {
@@ -112,11 +109,7 @@ func (l *Log) resume(s *segment, wantEnd int64) error {
 // belong to the segment and must be made anew.
 func (s *segment) loadIndexes() (usable bool, err error) {
 	for _, x := range []*index{s.offsets, s.times} {
-		f, err := x.open()
-		if err != nil {
-			return false, err
-		}
-		size, err := f.Size()
+		size, err := x.size()
 		if err != nil {
 			return false, err
 		}
@@ -257,18 +250,14 @@ func (l *Log) rescan(s *segment, end int64, err error) (int64, error) {
 // usable is false if they are not there.
 func (s *segment) loadIndexPrefix(p point) (usable bool, err error) {
 	for x, n := range map[*index]int{s.offsets: p.offsets, s.times: p.times} {
-		f, err := x.open()
-		if err != nil {
-			return false, err
-		}
-		size, err := f.Size()
+		size, err := x.size()
 		if err != nil {
 			return false, err
 		}
 		if size < int64(n*x.width) {
 			return false, nil
 		}
-		if err := f.Truncate(int64(n * x.width)); err != nil {
+		if err := x.file.Truncate(int64(n * x.width)); err != nil {
 			return false, err
 		}
 		x.tail.Store(&indexTail{flushed: n})

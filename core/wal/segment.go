@@ -3,10 +3,10 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -17,7 +17,7 @@ import (
 type segment struct {
 	base    int64 // first offset
 	name    string
-	file    *sharedFile
+	file    *filecache.File
 	offsets *index
 	times   *index
 
@@ -34,23 +34,25 @@ type segment struct {
 	headSynced   bool // the producer snapshot at base is on stable storage
 }
 
-// newSegment creates the files' handles; create makes a new .log file.
-func newSegment(fsys FS, dir string, base int64, create bool) (*segment, error) {
-	flag := os.O_RDWR
-	if create {
-		flag |= os.O_CREATE | os.O_EXCL
-	}
+// newSegment returns a segment without entries in its indexes. Files are opened when
+// they are used; files may be nil.
+func newSegment(fsys FS, files *filecache.Cache, dir string, base int64) *segment {
 	name := offsetName(dir, base, logSuffix)
-	f, err := fsys.OpenFile(name, flag)
-	if err != nil {
-		return nil, fmt.Errorf("open segment: %w", err)
-	}
 	s := &segment{
-		base: base, name: name, file: shareFile(f),
-		offsets: newIndex(fsys, offsetName(dir, base, indexSuffix), offsetEntrySize, 0),
-		times:   newIndex(fsys, offsetName(dir, base, timeIndexSuffix), timeEntrySize, 0),
+		base: base, name: name, file: files.Lazy(fsys, name),
+		offsets: newIndex(files.LazyCreate(fsys, offsetName(dir, base, indexSuffix)), offsetEntrySize, 0),
+		times:   newIndex(files.LazyCreate(fsys, offsetName(dir, base, timeIndexSuffix)), timeEntrySize, 0),
 	}
 	s.maxTime.Store(record.NoTimestamp)
+	return s
+}
+
+// createSegment is newSegment with a new .log file.
+func createSegment(fsys FS, files *filecache.Cache, dir string, base int64) (*segment, error) {
+	s := newSegment(fsys, files, dir, base)
+	if err := s.file.Create(); err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
 	return s, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/quorate/quorate/core/wal/filecache"
 )
 
 // Span is whole batches where they lie: a part of one segment's file. The file stays
@@ -12,7 +14,7 @@ import (
 //
 // The methods but Release may be called on a nil *Span, which has no bytes.
 type Span struct {
-	file *sharedFile
+	file *filecache.Handle
 	at   int64 // position in the file
 	size int
 	done atomic.Bool
@@ -52,50 +54,8 @@ func (s *Span) File() (file syscall.Conn, at int64, ok bool) {
 // Release lets go of the file.
 func (s *Span) Release() {
 	if !s.done.Swap(true) {
-		_ = s.file.release() // of a segment that is gone; there is nobody to tell
+		_ = s.file.Release() // of a segment that is gone; there is nobody to tell
 	}
-}
-
-// sharedFile is a segment's file, which is closed when the log has closed it and no
-// span has it any more.
-type sharedFile struct {
-	File
-	holders atomic.Int64 // spans, and the log
-	closed  atomic.Bool
-}
-
-func shareFile(f File) *sharedFile {
-	s := &sharedFile{File: f}
-	s.holders.Store(1)
-	return s
-}
-
-// hold keeps the file open; false if it is closed.
-func (f *sharedFile) hold() bool {
-	for {
-		n := f.holders.Load()
-		if n == 0 {
-			return false
-		}
-		if f.holders.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (f *sharedFile) release() error {
-	if f.holders.Add(-1) > 0 {
-		return nil
-	}
-	return f.File.Close()
-}
-
-// Close gives up the log's hold. The second time it does nothing.
-func (f *sharedFile) Close() error {
-	if f.closed.Swap(true) {
-		return nil
-	}
-	return f.release()
 }
 
 // Span is Read without reading: the same batches, where they lie. It is nil if there
@@ -115,10 +75,11 @@ func (l *Log) Span(from, upTo int64, maxBytes int, minOne bool) (*Span, error) {
 		if err != nil || r.size <= 0 {
 			return err
 		}
-		if !r.file.hold() {
-			return fmt.Errorf("read: %w", errFileClosed)
+		h, err := r.file.Hold()
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
 		}
-		found = &Span{file: r.file, at: r.at, size: int(r.size)}
+		found = &Span{file: h, at: r.at, size: int(r.size)}
 		return nil
 	})
 	if err != nil && found != nil {
@@ -130,7 +91,7 @@ func (l *Log) Span(from, upTo int64, maxBytes int, minOne bool) (*Span, error) {
 
 // fileRange is a part of a segment's file.
 type fileRange struct {
-	file     *sharedFile
+	file     *filecache.File
 	at, size int64
 }
 

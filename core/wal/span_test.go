@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/quorate/quorate/core/wal/filecache"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -139,7 +140,7 @@ func TestSpanOutlivesItsSegment(t *testing.T) {
 // TestSpansBesideEverything is TestReadersBesideEverything for spans, without what
 // takes away records that readers were promised.
 func TestSpansBesideEverything(t *testing.T) {
-	l := open(t, t.TempDir(), smallConfig())
+	l := open(t, t.TempDir(), smallConfig(), WithFiles(filecache.New(3)))
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 3 {

@@ -22,7 +22,7 @@ func TestSyncIsShared(t *testing.T) {
 		mustSync(t, l)
 
 		gate := make(chan struct{})
-		l.view.Load().active().file = shareFile(&gatedFile{File: l.view.Load().active().file, gate: gate})
+		gateSyncs(l, gate)
 		var wg sync.WaitGroup
 		for range 50 {
 			end := mustAppend(t, l, 0, batchOf(1, "r", 1)).End
@@ -53,13 +53,29 @@ func (f *gatedFile) Sync() error {
 	return f.File.Sync()
 }
 
+type gatedFS struct {
+	FS
+	gate chan struct{}
+}
+
+func (g gatedFS) OpenFile(name string, flag int) (File, error) {
+	f, err := g.FS.OpenFile(name, flag)
+	return &gatedFile{f, g.gate}, err
+}
+
+// gateSyncs holds the syncs of the active segment back.
+func gateSyncs(l *Log, gate chan struct{}) {
+	s := l.view.Load().active()
+	s.file = l.files.Lazy(gatedFS{l.fsys, gate}, s.name)
+}
+
 func TestSyncCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := openMem(t, disktest.New())
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		mustSync(t, l)
 		gate := make(chan struct{})
-		l.view.Load().active().file = shareFile(&gatedFile{File: l.view.Load().active().file, gate: gate})
+		gateSyncs(l, gate)
 		mustAppend(t, l, 0, batchOf(1, "r", 1))
 		var wg sync.WaitGroup
 		wg.Go(func() {

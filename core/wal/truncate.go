@@ -133,7 +133,7 @@ func (l *Log) reset(start int64) error {
 	if err := errors.Join(l.saveEpochs(), l.saveCheckpoint(checkpoint{start: start, recoveryPoint: start})); err != nil {
 		return err
 	}
-	s, err := newSegment(l.fsys, l.dir, start, true)
+	s, err := createSegment(l.fsys, l.files, l.dir, start)
 	if err != nil {
 		return err
 	}
