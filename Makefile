@@ -8,6 +8,7 @@ ROUNDS  ?= 200
 SEED    ?= 0
 VERIFY_SOAK ?= 30m
 PKG     ?= ./...
+GENERATED = '*.pb.go' docs/plugins/rpc tools/proto/baseline.yaml
 
 .PHONY: run build test unit race integration compat soak chaos supervise verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
@@ -75,7 +76,8 @@ generate: breaking
 
 ## generate-check: what is generated must not differ from what is checked in
 generate-check: generate
-	git diff --exit-code -- '*.pb.go' docs/plugins/rpc.md tools/proto/baseline.yaml
+	git diff --exit-code -- $(GENERATED)
+	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); test -z "$$new" || { echo "generated, but not checked in:"; echo "$$new"; exit 1; }
 
 ## bench: the broker's figures beside what is to be reached, in some minutes; BENCH='-full' for longer
 bench: build

@@ -53,7 +53,7 @@ const (
 	ErrorCode_ERROR_CODE_TRANSFER_PENDING ErrorCode = 7
 	// U: leadership was lost before the proposal was decided.
 	ErrorCode_ERROR_CODE_LEADERSHIP_LOST ErrorCode = 8
-	// U for proposals; a plain failure of the other calls.
+	// U: time ran out; a plain failure of calls other than Propose.
 	ErrorCode_ERROR_CODE_TIMEOUT ErrorCode = 9
 	// The group is not open.
 	ErrorCode_ERROR_CODE_GROUP_NOT_FOUND ErrorCode = 10

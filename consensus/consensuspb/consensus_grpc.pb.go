@@ -57,54 +57,230 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Consensus is one backend: a set of replicated logs, called groups.
+//
+// The comment of a call ends with what docs/plugins/rpc is made of beside it: the
+// rules that apply, the codes that it can fail with, and an example in proto3 JSON,
+// with ">" before what the host sends, "<" before what the plugin does, and "!"
+// before the Error of a call that failed.
 type ConsensusClient interface {
 	// Describe is called first; it touches neither disk nor network.
+	//
+	// Rules: L1 L7 V1 V2 V4
+	// Errors: none
+	// Example: a backend that offers learners and hands leadership over
+	//
+	//	> {"host_version": "0.9.0"}
+	//	< {"backend": "my-raft", "version": "1.2.0", "capabilities": ["CAPABILITY_LEARNERS", "CAPABILITY_LEADER_TRANSFER", "CAPABILITY_PRE_VOTE", "CAPABILITY_CHECK_QUORUM"], "limits": {"max_groups": 1, "max_members": 9, "max_proposal_bytes": "1048576", "max_inflight_proposals": 1024, "max_inflight_bytes": "67108864"}, "config_json_schema": "e30="}
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// ValidateConfig reports every problem of a configuration, not the first.
+	//
+	// Rules: L1
+	// Errors: none
+	// Example: backend_config is {"log_segmnt_bytes": 1}
+	//
+	//	> {"backend_config": "eyJsb2dfc2VnbW50X2J5dGVzIjogMX0="}
+	//	< {"diagnostics": [{"error": true, "path": "log_segmnt_bytes", "message": "no such option; log_segment_bytes was perhaps meant"}]}
 	ValidateConfig(ctx context.Context, in *ValidateConfigRequest, opts ...grpc.CallOption) (*ValidateConfigResponse, error)
 	// Start is called once per process: it locks, binds and recovers.
+	//
+	// Rules: L2 L4 L7 L8 T1 T3 S3 M1 V5 PEER_TLS
+	// Errors: INVALID_ARGUMENT UNSUPPORTED DATA_DIR_LOCKED DATA_INCOMPATIBLE STORAGE_FAILED
+	// Example: a directory with data, and a port that the system chooses
+	//
+	//	> {"cluster_id": "vPeOCWypqUOSepEvx0cbog", "replica_id": "3", "broker_id": 2, "data_dir": "/var/lib/quorate/consensus", "peer": {"listen_address": "0.0.0.0:0", "advertise_address": ""}, "timing": {"heartbeat_ms": 50, "election_timeout_ms": 500}, "host_session_id": "4f1c", "host_lease_ms": 5000, "required": ["CAPABILITY_PRE_VOTE", "CAPABILITY_CHECK_QUORUM"]}
+	//	< {"groups": [{"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}], "bound_peer_address": "10.0.0.3:40211"}
 	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartResponse, error)
 	// Health tells of the backend's loops, not of the gRPC server, within 100 ms.
+	//
+	// Rules: L3 L4
+	// Errors: none
+	// Example: a disk that has not answered for two seconds
+	//
+	//	> {}
+	//	< {"state": "STATE_RUNNING", "max_loop_age_ms": "2041", "current_sync_ms": "2040", "detail": "group 1 waits for its log"}
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
 	// ReloadPeerTLS gives new certificates for new connections.
+	//
+	// Rules: TLS_RELOAD PEER_TLS
+	// Errors: UNSUPPORTED INVALID_ARGUMENT SHUTTING_DOWN
+	// Example: a key that is not that of the certificate; the old ones stay in use
+	//
+	//	> {"tls": {"ca_pem": "LS0t", "cert_pem": "LS0t", "key_pem": "LS0t"}}
+	//	! {"code": "ERROR_CODE_INVALID_ARGUMENT", "message": "peer TLS: private key does not match public key"}
 	ReloadPeerTLS(ctx context.Context, in *ReloadPeerTLSRequest, opts ...grpc.CallOption) (*ReloadPeerTLSResponse, error)
 	// Stop ends every group and releases the data directory; then the process exits 0.
+	//
+	// Rules: L5 L6 L8
+	// Errors: STORAGE_FAILED
+	// Example: with ten seconds for the handing over and the last sync
+	//
+	//	> {"grace_ms": 10000, "transfer_leadership": true}
+	//	< {}
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
 	// OpenGroup starts or recovers one group.
+	//
+	// Rules: T1 T3 S3 M1 M4 V5
+	// Errors: INVALID_ARGUMENT GROUP_EXISTS GROUP_LIMIT GROUP_NOT_FOUND DATA_INCOMPATIBLE UNSUPPORTED STORAGE_FAILED SHUTTING_DOWN
+	// Example: a group that has data already; what the log says of its members counts
+	//
+	//	> {"group_id": "1", "name": "metadata", "mode": "OPEN_MODE_RECOVER"}
+	//	< {"position": {"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}, "membership": {"members": [{"replica_id": "1", "address": "10.0.0.1:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "2", "broker_id": 1, "address": "10.0.0.2:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "3", "broker_id": 2, "address": "10.0.0.3:9093", "role": "MEMBER_ROLE_VOTER"}], "config_index": "1"}}
 	OpenGroup(ctx context.Context, in *OpenGroupRequest, opts ...grpc.CallOption) (*OpenGroupResponse, error)
 	// CloseGroup stops one group and keeps its data.
+	//
+	// Rules: S1 L9
+	// Errors: GROUP_NOT_FOUND STORAGE_FAILED
+	// Example: the streams of the group end with SHUTTING_DOWN
+	//
+	//	> {"group_id": "7"}
+	//	< {}
 	CloseGroup(ctx context.Context, in *CloseGroupRequest, opts ...grpc.CallOption) (*CloseGroupResponse, error)
 	// DestroyGroup stops one group and deletes its data.
+	//
+	// Rules: M1 L9
+	// Errors: GROUP_NOT_FOUND STORAGE_FAILED
+	// Example: a group that is not open
+	//
+	//	> {"group_id": "7"}
+	//	! {"code": "ERROR_CODE_GROUP_NOT_FOUND", "message": "group 7: no such group"}
 	DestroyGroup(ctx context.Context, in *DestroyGroupRequest, opts ...grpc.CallOption) (*DestroyGroupResponse, error)
 	// ListGroups lists the open groups.
+	//
+	// Rules: T1
+	// Errors: none
+	// Example: only the cluster's metadata
+	//
+	//	> {}
+	//	< {"groups": [{"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}]}
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// LeaderFor returns what this replica knows of a group's leader.
+	//
+	// Rules: T1 T2 T4 T5 M3
+	// Errors: GROUP_NOT_FOUND
+	// Example: asked of a follower
+	//
+	//	> {"group_id": "1"}
+	//	< {"leadership": {"group_id": "1", "term": "7", "leader_replica_id": "1", "leader_broker_id": 0, "leader_address": "10.0.0.1:9093", "role": "ROLE_FOLLOWER"}}
 	LeaderFor(ctx context.Context, in *LeaderForRequest, opts ...grpc.CallOption) (*LeaderForResponse, error)
 	// WatchEvents sends the state of every group first, then every change of it,
 	// by level: states in between may be skipped, the last one never.
+	//
+	// Rules: T1 T2 T4 T5 T6 M3 S6
+	// Errors: SHUTTING_DOWN
+	// Example: this replica is elected, and may act once the host has applied 12045
+	//
+	//	> {"group_ids": ["1"]}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "7", "leader_replica_id": "1", "leader_broker_id": 0, "role": "ROLE_FOLLOWER"}}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "8", "leader_replica_id": "3", "leader_broker_id": 2, "role": "ROLE_LEADER"}}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "8", "leader_replica_id": "3", "leader_broker_id": 2, "role": "ROLE_LEADER_READY", "ready_index": "12045"}}
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 	// TransferLeadership hands a group over to another replica.
+	//
+	// Rules: T2 P2
+	// Errors: UNSUPPORTED GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY TRANSFER_PENDING INVALID_ARGUMENT NO_QUORUM TIMEOUT LEADERSHIP_LOST SHUTTING_DOWN
+	// Example: to whoever has most of the log
+	//
+	//	> {"group_id": "1", "timeout_ms": 5000}
+	//	< {"new_term": "9"}
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// Propose carries the proposals of all groups; results come in-band. The first
 	// message from the plugin is a Window.
+	//
+	// Rules: P1 P2 P3 P4 P5 P6 P7 S1 S2 T7
+	// Errors: NOT_LEADER TERM_MISMATCH LEADER_NOT_READY OUT_OF_SEQUENCE OVERLOADED TOO_LARGE TRANSFER_PENDING LEADERSHIP_LOST TIMEOUT GROUP_NOT_FOUND STORAGE_FAILED SHUTTING_DOWN UNAVAILABLE
+	// Example: the second proposal comes twice; the repeat is in no log
+	//
+	//	< {"window": {"max_inflight_proposals": 1024, "max_inflight_bytes": "67108864", "positions": [{"group_id": "1", "term": "8", "last_sequence": "0"}]}}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "1", "data": "AQ=="}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "2", "data": "Ag=="}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "2", "data": "Ag=="}
+	//	< {"group_id": "1", "term": "8", "sequence": "2", "outcome": {"outcome": "OUTCOME_REJECTED", "error": {"code": "ERROR_CODE_OUT_OF_SEQUENCE", "message": "sequence 2, the next is 3"}}}
+	//	< {"group_id": "1", "term": "8", "sequence": "1", "outcome": {"outcome": "OUTCOME_COMMITTED", "index": "12046"}}
+	//	< {"group_id": "1", "term": "8", "sequence": "2", "outcome": {"outcome": "OUTCOME_COMMITTED", "index": "12047"}}
 	Propose(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProposeRequest, ProposeResponse], error)
 	// Subscribe delivers one group's committed entries; flow control is the back-pressure.
+	//
+	// Rules: D1 D2 D3 D4 D5 D6
+	// Errors: GROUP_NOT_FOUND INVALID_ARGUMENT AHEAD_OF_LOG STORAGE_FAILED SHUTTING_DOWN
+	// Example: two entries, then the news that more is committed elsewhere
+	//
+	//	> {"group_id": "1", "from_index": "12045"}
+	//	< {"batch": {"entries": [{"index": "12045", "term": "8", "kind": "ENTRY_KIND_INTERNAL"}, {"index": "12046", "term": "8", "kind": "ENTRY_KIND_DATA", "data": "AQ=="}], "commit_index": "12046"}}
+	//	< {"batch": {"commit_index": "12047"}}
+	//
+	// Example: the position was compacted away; the stream ends
+	//
+	//	> {"group_id": "1", "from_index": "1"}
+	//	< {"snapshot": {"group_id": "1", "index": "10000", "term": "7", "size": "51200", "format": "quorate.metadata.v1"}}
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// ReadIndex returns an index such that a host which has applied it sees every
 	// write that finished before the call.
+	//
+	// Rules: R1 T5
+	// Errors: GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY NO_QUORUM TIMEOUT OVERLOADED SHUTTING_DOWN
+	// Example: a leader that was cut off from the others does not lie
+	//
+	//	> {"group_id": "1", "timeout_ms": 1000}
+	//	! {"code": "ERROR_CODE_TIMEOUT", "message": "read index of group 1: timed out: no quorum confirmed it within 1s"}
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 	// SaveSnapshot stores a snapshot of the host's state: header, chunks of at most
 	// 1 MiB, trailer with size and checksum.
+	//
+	// Rules: S2 S4 S5 S6
+	// Errors: GROUP_NOT_FOUND INVALID_ARGUMENT SNAPSHOT_INVALID SNAPSHOT_STALE STORAGE_FAILED SHUTTING_DOWN
+	// Example: five bytes; the log is kept from 9001 on for slow followers
+	//
+	//	> {"header": {"group_id": "1", "index": "10000", "term": "7", "format": "quorate.metadata.v1"}}
+	//	> {"chunk": "aGVsbG8="}
+	//	> {"trailer": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "sha256": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="}}
+	//	< {"stored_index": "10000", "first_index": "9001"}
 	SaveSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SnapshotPart, SaveSnapshotResponse], error)
 	// FetchSnapshot reads the newest snapshot in the same form.
+	//
+	// Rules: S4 D5
+	// Errors: GROUP_NOT_FOUND NO_SNAPSHOT SNAPSHOT_INVALID STORAGE_FAILED SHUTTING_DOWN
+	// Example: one that reaches 10000 at least
+	//
+	//	> {"group_id": "1", "min_index": "10000"}
+	//	< {"header": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "format": "quorate.metadata.v1"}}
+	//	< {"chunk": "aGVsbG8="}
+	//	< {"trailer": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "sha256": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=", "format": "quorate.metadata.v1"}}
 	FetchSnapshot(ctx context.Context, in *FetchSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotPart], error)
 	// GetMembership returns a group's configuration as this replica knows it.
+	//
+	// Rules: M1 M3
+	// Errors: GROUP_NOT_FOUND
+	// Example: a voter and a learner that catches up
+	//
+	//	> {"group_id": "1"}
+	//	< {"membership": {"members": [{"replica_id": "1", "address": "10.0.0.1:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "4", "broker_id": 3, "address": "10.0.0.4:9093", "role": "MEMBER_ROLE_LEARNER"}], "config_index": "12050"}}
 	GetMembership(ctx context.Context, in *GetMembershipRequest, opts ...grpc.CallOption) (*GetMembershipResponse, error)
 	// ChangeMembership returns once the change is committed and out of any joint state.
+	//
+	// Rules: M1 M2 M3 LEARNERS JOINT_CONSENSUS
+	// Errors: UNSUPPORTED GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY CONFIG_CHANGE_PENDING STALE_CONFIG TRANSFER_PENDING INVALID_ARGUMENT NO_QUORUM TIMEOUT LEADERSHIP_LOST OVERLOADED SHUTTING_DOWN
+	// Example: somebody else was faster; the host reads the membership and decides again
+	//
+	//	> {"group_id": "1", "expected_config_index": "12050", "changes": [{"op": "OP_PROMOTE", "member": {"replica_id": "4"}}], "timeout_ms": 10000}
+	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "change members of group 1: the membership has changed since it was read: it is at 12077, not 12050"}
 	ChangeMembership(ctx context.Context, in *ChangeMembershipRequest, opts ...grpc.CallOption) (*ChangeMembershipResponse, error)
 	// GetStatus returns groups as this replica sees them.
+	//
+	// Rules: L3 T1
+	// Errors: GROUP_NOT_FOUND
+	// Example: of a leader, with the one follower that it has
+	//
+	//	> {"group_ids": ["1"], "include_peers": true}
+	//	< {"groups": [{"leadership": {"group_id": "1", "term": "8", "leader_replica_id": "1", "leader_broker_id": 0, "role": "ROLE_LEADER_READY", "ready_index": "12045"}, "first_index": "9001", "last_index": "12047", "commit_index": "12047", "delivered_index": "12047", "snapshot_index": "10000", "log_bytes": "4194304", "committed_total": "3", "fsync": {"count": "3", "p50_us": "410", "p99_us": "900", "max_us": "900"}, "peers": [{"replica_id": "2", "match_index": "12047", "next_index": "12048", "last_contact_ms": "12", "state": "replicate"}]}]}
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// GetMetrics returns the backend's own metrics.
+	//
+	// Rules: L3
+	// Errors: UNSUPPORTED
+	// Example: shown to operators as quorate_consensus_peer_messages_dropped_total
+	//
+	//	> {}
+	//	< {"metrics": [{"name": "peer_messages_dropped_total", "counter": true, "value": 12, "labels": {"peer": "2"}}]}
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (*GetMetricsResponse, error)
 }
 
@@ -374,54 +550,230 @@ func (c *consensusClient) GetMetrics(ctx context.Context, in *GetMetricsRequest,
 // for forward compatibility.
 //
 // Consensus is one backend: a set of replicated logs, called groups.
+//
+// The comment of a call ends with what docs/plugins/rpc is made of beside it: the
+// rules that apply, the codes that it can fail with, and an example in proto3 JSON,
+// with ">" before what the host sends, "<" before what the plugin does, and "!"
+// before the Error of a call that failed.
 type ConsensusServer interface {
 	// Describe is called first; it touches neither disk nor network.
+	//
+	// Rules: L1 L7 V1 V2 V4
+	// Errors: none
+	// Example: a backend that offers learners and hands leadership over
+	//
+	//	> {"host_version": "0.9.0"}
+	//	< {"backend": "my-raft", "version": "1.2.0", "capabilities": ["CAPABILITY_LEARNERS", "CAPABILITY_LEADER_TRANSFER", "CAPABILITY_PRE_VOTE", "CAPABILITY_CHECK_QUORUM"], "limits": {"max_groups": 1, "max_members": 9, "max_proposal_bytes": "1048576", "max_inflight_proposals": 1024, "max_inflight_bytes": "67108864"}, "config_json_schema": "e30="}
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// ValidateConfig reports every problem of a configuration, not the first.
+	//
+	// Rules: L1
+	// Errors: none
+	// Example: backend_config is {"log_segmnt_bytes": 1}
+	//
+	//	> {"backend_config": "eyJsb2dfc2VnbW50X2J5dGVzIjogMX0="}
+	//	< {"diagnostics": [{"error": true, "path": "log_segmnt_bytes", "message": "no such option; log_segment_bytes was perhaps meant"}]}
 	ValidateConfig(context.Context, *ValidateConfigRequest) (*ValidateConfigResponse, error)
 	// Start is called once per process: it locks, binds and recovers.
+	//
+	// Rules: L2 L4 L7 L8 T1 T3 S3 M1 V5 PEER_TLS
+	// Errors: INVALID_ARGUMENT UNSUPPORTED DATA_DIR_LOCKED DATA_INCOMPATIBLE STORAGE_FAILED
+	// Example: a directory with data, and a port that the system chooses
+	//
+	//	> {"cluster_id": "vPeOCWypqUOSepEvx0cbog", "replica_id": "3", "broker_id": 2, "data_dir": "/var/lib/quorate/consensus", "peer": {"listen_address": "0.0.0.0:0", "advertise_address": ""}, "timing": {"heartbeat_ms": 50, "election_timeout_ms": 500}, "host_session_id": "4f1c", "host_lease_ms": 5000, "required": ["CAPABILITY_PRE_VOTE", "CAPABILITY_CHECK_QUORUM"]}
+	//	< {"groups": [{"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}], "bound_peer_address": "10.0.0.3:40211"}
 	Start(context.Context, *StartRequest) (*StartResponse, error)
 	// Health tells of the backend's loops, not of the gRPC server, within 100 ms.
+	//
+	// Rules: L3 L4
+	// Errors: none
+	// Example: a disk that has not answered for two seconds
+	//
+	//	> {}
+	//	< {"state": "STATE_RUNNING", "max_loop_age_ms": "2041", "current_sync_ms": "2040", "detail": "group 1 waits for its log"}
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
 	// ReloadPeerTLS gives new certificates for new connections.
+	//
+	// Rules: TLS_RELOAD PEER_TLS
+	// Errors: UNSUPPORTED INVALID_ARGUMENT SHUTTING_DOWN
+	// Example: a key that is not that of the certificate; the old ones stay in use
+	//
+	//	> {"tls": {"ca_pem": "LS0t", "cert_pem": "LS0t", "key_pem": "LS0t"}}
+	//	! {"code": "ERROR_CODE_INVALID_ARGUMENT", "message": "peer TLS: private key does not match public key"}
 	ReloadPeerTLS(context.Context, *ReloadPeerTLSRequest) (*ReloadPeerTLSResponse, error)
 	// Stop ends every group and releases the data directory; then the process exits 0.
+	//
+	// Rules: L5 L6 L8
+	// Errors: STORAGE_FAILED
+	// Example: with ten seconds for the handing over and the last sync
+	//
+	//	> {"grace_ms": 10000, "transfer_leadership": true}
+	//	< {}
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
 	// OpenGroup starts or recovers one group.
+	//
+	// Rules: T1 T3 S3 M1 M4 V5
+	// Errors: INVALID_ARGUMENT GROUP_EXISTS GROUP_LIMIT GROUP_NOT_FOUND DATA_INCOMPATIBLE UNSUPPORTED STORAGE_FAILED SHUTTING_DOWN
+	// Example: a group that has data already; what the log says of its members counts
+	//
+	//	> {"group_id": "1", "name": "metadata", "mode": "OPEN_MODE_RECOVER"}
+	//	< {"position": {"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}, "membership": {"members": [{"replica_id": "1", "address": "10.0.0.1:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "2", "broker_id": 1, "address": "10.0.0.2:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "3", "broker_id": 2, "address": "10.0.0.3:9093", "role": "MEMBER_ROLE_VOTER"}], "config_index": "1"}}
 	OpenGroup(context.Context, *OpenGroupRequest) (*OpenGroupResponse, error)
 	// CloseGroup stops one group and keeps its data.
+	//
+	// Rules: S1 L9
+	// Errors: GROUP_NOT_FOUND STORAGE_FAILED
+	// Example: the streams of the group end with SHUTTING_DOWN
+	//
+	//	> {"group_id": "7"}
+	//	< {}
 	CloseGroup(context.Context, *CloseGroupRequest) (*CloseGroupResponse, error)
 	// DestroyGroup stops one group and deletes its data.
+	//
+	// Rules: M1 L9
+	// Errors: GROUP_NOT_FOUND STORAGE_FAILED
+	// Example: a group that is not open
+	//
+	//	> {"group_id": "7"}
+	//	! {"code": "ERROR_CODE_GROUP_NOT_FOUND", "message": "group 7: no such group"}
 	DestroyGroup(context.Context, *DestroyGroupRequest) (*DestroyGroupResponse, error)
 	// ListGroups lists the open groups.
+	//
+	// Rules: T1
+	// Errors: none
+	// Example: only the cluster's metadata
+	//
+	//	> {}
+	//	< {"groups": [{"group_id": "1", "first_index": "9001", "last_index": "12044", "snapshot_index": "10000", "term": "7"}]}
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// LeaderFor returns what this replica knows of a group's leader.
+	//
+	// Rules: T1 T2 T4 T5 M3
+	// Errors: GROUP_NOT_FOUND
+	// Example: asked of a follower
+	//
+	//	> {"group_id": "1"}
+	//	< {"leadership": {"group_id": "1", "term": "7", "leader_replica_id": "1", "leader_broker_id": 0, "leader_address": "10.0.0.1:9093", "role": "ROLE_FOLLOWER"}}
 	LeaderFor(context.Context, *LeaderForRequest) (*LeaderForResponse, error)
 	// WatchEvents sends the state of every group first, then every change of it,
 	// by level: states in between may be skipped, the last one never.
+	//
+	// Rules: T1 T2 T4 T5 T6 M3 S6
+	// Errors: SHUTTING_DOWN
+	// Example: this replica is elected, and may act once the host has applied 12045
+	//
+	//	> {"group_ids": ["1"]}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "7", "leader_replica_id": "1", "leader_broker_id": 0, "role": "ROLE_FOLLOWER"}}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "8", "leader_replica_id": "3", "leader_broker_id": 2, "role": "ROLE_LEADER"}}
+	//	< {"group_id": "1", "leadership": {"group_id": "1", "term": "8", "leader_replica_id": "3", "leader_broker_id": 2, "role": "ROLE_LEADER_READY", "ready_index": "12045"}}
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[Event]) error
 	// TransferLeadership hands a group over to another replica.
+	//
+	// Rules: T2 P2
+	// Errors: UNSUPPORTED GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY TRANSFER_PENDING INVALID_ARGUMENT NO_QUORUM TIMEOUT LEADERSHIP_LOST SHUTTING_DOWN
+	// Example: to whoever has most of the log
+	//
+	//	> {"group_id": "1", "timeout_ms": 5000}
+	//	< {"new_term": "9"}
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// Propose carries the proposals of all groups; results come in-band. The first
 	// message from the plugin is a Window.
+	//
+	// Rules: P1 P2 P3 P4 P5 P6 P7 S1 S2 T7
+	// Errors: NOT_LEADER TERM_MISMATCH LEADER_NOT_READY OUT_OF_SEQUENCE OVERLOADED TOO_LARGE TRANSFER_PENDING LEADERSHIP_LOST TIMEOUT GROUP_NOT_FOUND STORAGE_FAILED SHUTTING_DOWN UNAVAILABLE
+	// Example: the second proposal comes twice; the repeat is in no log
+	//
+	//	< {"window": {"max_inflight_proposals": 1024, "max_inflight_bytes": "67108864", "positions": [{"group_id": "1", "term": "8", "last_sequence": "0"}]}}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "1", "data": "AQ=="}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "2", "data": "Ag=="}
+	//	> {"group_id": "1", "expected_term": "8", "sequence": "2", "data": "Ag=="}
+	//	< {"group_id": "1", "term": "8", "sequence": "2", "outcome": {"outcome": "OUTCOME_REJECTED", "error": {"code": "ERROR_CODE_OUT_OF_SEQUENCE", "message": "sequence 2, the next is 3"}}}
+	//	< {"group_id": "1", "term": "8", "sequence": "1", "outcome": {"outcome": "OUTCOME_COMMITTED", "index": "12046"}}
+	//	< {"group_id": "1", "term": "8", "sequence": "2", "outcome": {"outcome": "OUTCOME_COMMITTED", "index": "12047"}}
 	Propose(grpc.BidiStreamingServer[ProposeRequest, ProposeResponse]) error
 	// Subscribe delivers one group's committed entries; flow control is the back-pressure.
+	//
+	// Rules: D1 D2 D3 D4 D5 D6
+	// Errors: GROUP_NOT_FOUND INVALID_ARGUMENT AHEAD_OF_LOG STORAGE_FAILED SHUTTING_DOWN
+	// Example: two entries, then the news that more is committed elsewhere
+	//
+	//	> {"group_id": "1", "from_index": "12045"}
+	//	< {"batch": {"entries": [{"index": "12045", "term": "8", "kind": "ENTRY_KIND_INTERNAL"}, {"index": "12046", "term": "8", "kind": "ENTRY_KIND_DATA", "data": "AQ=="}], "commit_index": "12046"}}
+	//	< {"batch": {"commit_index": "12047"}}
+	//
+	// Example: the position was compacted away; the stream ends
+	//
+	//	> {"group_id": "1", "from_index": "1"}
+	//	< {"snapshot": {"group_id": "1", "index": "10000", "term": "7", "size": "51200", "format": "quorate.metadata.v1"}}
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// ReadIndex returns an index such that a host which has applied it sees every
 	// write that finished before the call.
+	//
+	// Rules: R1 T5
+	// Errors: GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY NO_QUORUM TIMEOUT OVERLOADED SHUTTING_DOWN
+	// Example: a leader that was cut off from the others does not lie
+	//
+	//	> {"group_id": "1", "timeout_ms": 1000}
+	//	! {"code": "ERROR_CODE_TIMEOUT", "message": "read index of group 1: timed out: no quorum confirmed it within 1s"}
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	// SaveSnapshot stores a snapshot of the host's state: header, chunks of at most
 	// 1 MiB, trailer with size and checksum.
+	//
+	// Rules: S2 S4 S5 S6
+	// Errors: GROUP_NOT_FOUND INVALID_ARGUMENT SNAPSHOT_INVALID SNAPSHOT_STALE STORAGE_FAILED SHUTTING_DOWN
+	// Example: five bytes; the log is kept from 9001 on for slow followers
+	//
+	//	> {"header": {"group_id": "1", "index": "10000", "term": "7", "format": "quorate.metadata.v1"}}
+	//	> {"chunk": "aGVsbG8="}
+	//	> {"trailer": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "sha256": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="}}
+	//	< {"stored_index": "10000", "first_index": "9001"}
 	SaveSnapshot(grpc.ClientStreamingServer[SnapshotPart, SaveSnapshotResponse]) error
 	// FetchSnapshot reads the newest snapshot in the same form.
+	//
+	// Rules: S4 D5
+	// Errors: GROUP_NOT_FOUND NO_SNAPSHOT SNAPSHOT_INVALID STORAGE_FAILED SHUTTING_DOWN
+	// Example: one that reaches 10000 at least
+	//
+	//	> {"group_id": "1", "min_index": "10000"}
+	//	< {"header": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "format": "quorate.metadata.v1"}}
+	//	< {"chunk": "aGVsbG8="}
+	//	< {"trailer": {"group_id": "1", "index": "10000", "term": "7", "size": "5", "sha256": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=", "format": "quorate.metadata.v1"}}
 	FetchSnapshot(*FetchSnapshotRequest, grpc.ServerStreamingServer[SnapshotPart]) error
 	// GetMembership returns a group's configuration as this replica knows it.
+	//
+	// Rules: M1 M3
+	// Errors: GROUP_NOT_FOUND
+	// Example: a voter and a learner that catches up
+	//
+	//	> {"group_id": "1"}
+	//	< {"membership": {"members": [{"replica_id": "1", "address": "10.0.0.1:9093", "role": "MEMBER_ROLE_VOTER"}, {"replica_id": "4", "broker_id": 3, "address": "10.0.0.4:9093", "role": "MEMBER_ROLE_LEARNER"}], "config_index": "12050"}}
 	GetMembership(context.Context, *GetMembershipRequest) (*GetMembershipResponse, error)
 	// ChangeMembership returns once the change is committed and out of any joint state.
+	//
+	// Rules: M1 M2 M3 LEARNERS JOINT_CONSENSUS
+	// Errors: UNSUPPORTED GROUP_NOT_FOUND NOT_LEADER LEADER_NOT_READY CONFIG_CHANGE_PENDING STALE_CONFIG TRANSFER_PENDING INVALID_ARGUMENT NO_QUORUM TIMEOUT LEADERSHIP_LOST OVERLOADED SHUTTING_DOWN
+	// Example: somebody else was faster; the host reads the membership and decides again
+	//
+	//	> {"group_id": "1", "expected_config_index": "12050", "changes": [{"op": "OP_PROMOTE", "member": {"replica_id": "4"}}], "timeout_ms": 10000}
+	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "change members of group 1: the membership has changed since it was read: it is at 12077, not 12050"}
 	ChangeMembership(context.Context, *ChangeMembershipRequest) (*ChangeMembershipResponse, error)
 	// GetStatus returns groups as this replica sees them.
+	//
+	// Rules: L3 T1
+	// Errors: GROUP_NOT_FOUND
+	// Example: of a leader, with the one follower that it has
+	//
+	//	> {"group_ids": ["1"], "include_peers": true}
+	//	< {"groups": [{"leadership": {"group_id": "1", "term": "8", "leader_replica_id": "1", "leader_broker_id": 0, "role": "ROLE_LEADER_READY", "ready_index": "12045"}, "first_index": "9001", "last_index": "12047", "commit_index": "12047", "delivered_index": "12047", "snapshot_index": "10000", "log_bytes": "4194304", "committed_total": "3", "fsync": {"count": "3", "p50_us": "410", "p99_us": "900", "max_us": "900"}, "peers": [{"replica_id": "2", "match_index": "12047", "next_index": "12048", "last_contact_ms": "12", "state": "replicate"}]}]}
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// GetMetrics returns the backend's own metrics.
+	//
+	// Rules: L3
+	// Errors: UNSUPPORTED
+	// Example: shown to operators as quorate_consensus_peer_messages_dropped_total
+	//
+	//	> {}
+	//	< {"metrics": [{"name": "peer_messages_dropped_total", "counter": true, "value": 12, "labels": {"peer": "2"}}]}
 	GetMetrics(context.Context, *GetMetricsRequest) (*GetMetricsResponse, error)
 	mustEmbedUnimplementedConsensusServer()
 }

@@ -5,4 +5,4 @@
 package consensuspb
 
 //go:generate sh -c "cd ../.. && go tool -modfile=tools/go.mod buf generate --path consensus/consensuspb"
-//go:generate go run ./rpcdoc consensus.proto ../../docs/plugins/rpc.md
+//go:generate go run ./rpcdoc consensus.proto ../../docs/plugins/contract.md ../../docs/plugins/rpc

@@ -5,49 +5,76 @@ import (
 	"strings"
 )
 
-const preface = `# The calls
-
-<!-- Generated from consensus/consensuspb/consensus.proto; change that, and run: make generate -->
-
-The service is ` + "`consensus.v1.Consensus`" + `. The broker is the client of every call. Rules
-in brackets, such as P3, are in [contract.md](contract.md); the numbers of fields are in
-the .proto, which is the truth.
-
-A unary call fails with a gRPC status that carries an [Error](#error) as a detail; in
-streams errors go in-band where a message has room for one. A call that a plugin does not
-offer is answered UNIMPLEMENTED.
-`
-
-// markdown is the page.
-func (f file) markdown() string {
-	var b strings.Builder
-	b.WriteString(preface)
-	used := map[string]bool{}
+// pages are all of them, by file name.
+func (f file) pages(law map[string]string) (map[string]string, error) {
+	own := f.owners()
+	pages := map[string]string{indexPage: f.index(), messagesPage: f.messages(own)}
 	for _, r := range f.rpcs {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n", r.name, r.comment, r.shape())
-		for _, t := range []string{r.request, r.response} {
-			if d := f.find(t); d != nil && !used[t] && d.belongsTo(r) {
-				used[t] = true
-				f.write(&b, "###", d)
+		page, err := f.page(r, own, law)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name, err)
+		}
+		pages[r.name+".md"] = page
+	}
+	return pages, nil
+}
+
+func (f file) page(r rpc, own, law map[string]string) (string, error) {
+	here := map[string]bool{r.request: true, r.response: true}
+	for name, call := range own {
+		here[name] = here[name] || call == r.name
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n%s\n\n%s\n\n%s All calls: [README.md](README.md).\n", r.name, mark, r.words, r.shape(here))
+	for _, d := range f.types {
+		if here[d.name] {
+			f.write(&b, d, here)
+		}
+	}
+	if err := writeRules(&b, r, law); err != nil {
+		return "", err
+	}
+	if err := f.writeErrors(&b, r); err != nil {
+		return "", err
+	}
+	if err := r.writeExamples(&b); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// owners says of each type which call alone reaches it; of others, and of what a
+// call answers but shares with others, nothing.
+func (f file) owners() map[string]string {
+	own := map[string]string{}
+	for _, r := range f.rpcs {
+		seen := map[string]bool{}
+		f.reach(r.request, seen)
+		f.reach(r.response, seen)
+		for name := range seen {
+			if _, taken := own[name]; taken {
+				own[name] = ""
+			} else {
+				own[name] = r.name
 			}
 		}
 	}
-	b.WriteString("\n## Messages and enums\n")
-	for _, d := range f.types {
-		if !used[d.name] {
-			f.write(&b, "###", d)
-		}
+	return own
+}
+
+func (f file) reach(name string, seen map[string]bool) {
+	d := f.find(name)
+	if d == nil || seen[name] {
+		return
 	}
-	return b.String()
+	seen[name] = true
+	for _, m := range d.members {
+		f.reach(f.resolve(d, m.kind), seen)
+	}
 }
 
-// belongsTo reports whether a message is that of one call alone, by its name.
-func (d *declared) belongsTo(r rpc) bool {
-	return strings.HasPrefix(d.name, r.name) || d.name == r.name+"Request" || d.name == r.name+"Response"
-}
-
-func (r rpc) shape() string {
-	request, response := link(r.request), link(r.response)
+func (r rpc) shape(here map[string]bool) string {
+	request, response := link(r.request, here), link(r.response, here)
 	switch r.streams {
 	case "client":
 		return fmt.Sprintf("Takes a stream of %s, answers one %s.", request, response)
@@ -69,9 +96,12 @@ func (f file) find(name string) *declared {
 	return nil
 }
 
-func (f file) write(b *strings.Builder, heading string, d *declared) {
-	fmt.Fprintf(b, "\n%s %s\n\n%s\n", heading, d.name, d.comment)
+func (f file) write(b *strings.Builder, d *declared, here map[string]bool) {
+	fmt.Fprintf(b, "\n## %s\n\n%s\n", d.name, d.comment)
 	if len(d.members) == 0 {
+		if !d.enum {
+			b.WriteString("\nIt has no fields.\n")
+		}
 		return
 	}
 	if d.enum {
@@ -88,25 +118,39 @@ func (f file) write(b *strings.Builder, heading string, d *declared) {
 		if m.oneof != "" {
 			comment += " *(one of `" + m.oneof + "`)*"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s |\n", m.name, f.kindOf(d, m), comment)
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", m.name, f.kindOf(d, m, here), comment)
 	}
 }
 
-// kindOf links the types that are declared here; an inner one hides an outer one.
-func (f file) kindOf(d *declared, m member) string {
-	modifier, kind := "", m.kind
-	if before, after, ok := strings.Cut(m.kind, " "); ok && !strings.HasPrefix(m.kind, "map<") {
-		modifier, kind = before+" ", after
-	}
-	for _, name := range []string{d.name + "." + kind, kind} {
-		if f.find(name) != nil {
-			return modifier + link(name)
+// kindOf links the types that are declared here.
+func (f file) kindOf(d *declared, m member, here map[string]bool) string {
+	if name := f.resolve(d, m.kind); f.find(name) != nil {
+		modifier, _, modified := strings.Cut(m.kind, " ")
+		if modified {
+			return modifier + " " + link(name, here)
 		}
+		return link(name, here)
 	}
-	return "`" + modifier + kind + "`"
+	return "`" + m.kind + "`"
 }
 
-// link points at a heading, by the rule that renderers of Markdown share.
-func link(name string) string {
-	return fmt.Sprintf("[%s](#%s)", name, strings.ReplaceAll(strings.ToLower(name), ".", ""))
+// resolve returns the name of a field's type; an inner one hides an outer one.
+func (f file) resolve(d *declared, kind string) string {
+	if _, after, modified := strings.Cut(kind, " "); modified && !strings.HasPrefix(kind, "map<") {
+		kind = after
+	}
+	if inner := d.name + "." + kind; f.find(inner) != nil {
+		return inner
+	}
+	return kind
+}
+
+// link points at a heading, by the rule that renderers of Markdown share, on the
+// page itself or on the one of what is shared.
+func link(name string, here map[string]bool) string {
+	page := messagesPage
+	if here[name] {
+		page = ""
+	}
+	return fmt.Sprintf("[%s](%s#%s)", name, page, strings.ReplaceAll(strings.ToLower(name), ".", ""))
 }

@@ -13,7 +13,8 @@ type file struct {
 }
 
 type rpc struct {
-	name, comment     string
+	said
+	name              string
 	request, response string
 	streams           string // "", "client", "server" or "both"
 }
@@ -112,8 +113,12 @@ func (p *parser) declare(s string) error {
 	}
 	b := p.open[len(p.open)-1]
 	if m := rpcLine.FindStringSubmatch(s); m != nil && b.kind == "service" {
+		text, err := listen(p.comment)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m[1], err)
+		}
 		p.file.rpcs = append(p.file.rpcs, rpc{
-			name: m[1], comment: p.said(), request: m[3], response: m[5],
+			said: text, name: m[1], request: m[3], response: m[5],
 			streams: map[[2]bool]string{{true, false}: "client", {false, true}: "server", {true, true}: "both"}[[2]bool{m[2] != "", m[4] != ""}],
 		})
 		return nil
