@@ -227,6 +227,9 @@ type Description struct {
 	Limits        Limits
 	// ConfigSchema is the JSON Schema of StartConfig.Options.
 	ConfigSchema json.RawMessage
+	// PeerProtocol is the version of what replicas speak to each other: those of
+	// different versions refuse each other. 0 = the backend does not say.
+	PeerProtocol uint32
 }
 
 // Diagnostic is one problem in a backend's options.

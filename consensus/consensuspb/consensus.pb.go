@@ -857,8 +857,11 @@ type DescribeResponse struct {
 	Limits *Limits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
 	// The JSON Schema of StartRequest.backend_config.
 	ConfigJsonSchema []byte `protobuf:"bytes,6,opt,name=config_json_schema,json=configJsonSchema,proto3" json:"config_json_schema,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What replicas speak to each other. Versions with different numbers refuse each
+	// other; a cluster is stopped to go from one to the other. 0 = it does not say.
+	PeerProtocol  uint32 `protobuf:"varint,7,opt,name=peer_protocol,json=peerProtocol,proto3" json:"peer_protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
@@ -931,6 +934,13 @@ func (x *DescribeResponse) GetConfigJsonSchema() []byte {
 		return x.ConfigJsonSchema
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetPeerProtocol() uint32 {
+	if x != nil {
+		return x.PeerProtocol
+	}
+	return 0
 }
 
 // Limits are a backend's bounds; what is beyond them is rejected, never queued.
@@ -5058,14 +5068,15 @@ const file_consensus_consensuspb_consensus_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\x06 \x01(\rR\fretryAfterMs\"d\n" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\x12.\n" +
-	"\x13host_contract_minor\x18\x02 \x01(\rR\x11hostContractMinor\"\x87\x02\n" +
+	"\x13host_contract_minor\x18\x02 \x01(\rR\x11hostContractMinor\"\xac\x02\n" +
 	"\x10DescribeResponse\x12\x18\n" +
 	"\abackend\x18\x01 \x01(\tR\abackend\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
 	"\x0econtract_minor\x18\x03 \x01(\rR\rcontractMinor\x12<\n" +
 	"\fcapabilities\x18\x04 \x03(\x0e2\x18.consensus.v1.CapabilityR\fcapabilities\x12,\n" +
 	"\x06limits\x18\x05 \x01(\v2\x14.consensus.v1.LimitsR\x06limits\x12,\n" +
-	"\x12config_json_schema\x18\x06 \x01(\fR\x10configJsonSchema\"\xda\x01\n" +
+	"\x12config_json_schema\x18\x06 \x01(\fR\x10configJsonSchema\x12#\n" +
+	"\rpeer_protocol\x18\a \x01(\rR\fpeerProtocol\"\xda\x01\n" +
 	"\x06Limits\x12\x1d\n" +
 	"\n" +
 	"max_groups\x18\x01 \x01(\rR\tmaxGroups\x12\x1f\n" +

@@ -75,6 +75,7 @@ func (b *Backend) Describe() consensus.Description {
 			MaxInflightProposals: maxInflightProposals, MaxInflightBytes: maxInflightBytes,
 		},
 		ConfigSchema: optionsSchema(),
+		PeerProtocol: helloVersion,
 	}
 }
 

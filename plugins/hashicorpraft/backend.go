@@ -56,6 +56,7 @@ func (b *backend) Describe() consensus.Description {
 			MaxInflightProposals: maxInflight, MaxInflightBytes: maxInflightBytes,
 		},
 		ConfigSchema: json.RawMessage(schema),
+		PeerProtocol: peerProtocol,
 	}
 }
 

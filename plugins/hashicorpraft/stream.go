@@ -18,6 +18,9 @@ import (
 	"github.com/quorate/quorate/consensus"
 )
 
+// peerProtocol is the version of the preamble, and so of all that follows it.
+const peerProtocol = 3
+
 const (
 	maxPeerConns     = 256
 	handshakeTimeout = 5 * time.Second
@@ -68,7 +71,7 @@ func listen(cfg consensus.StartConfig) (*streams, error) {
 		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{}, stall: rpcTimeout(cfg.Timing),
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
-	s.preamble = binary.BigEndian.AppendUint64(append([]byte("quohrft3"), sum[:16]...), cfg.ReplicaID)
+	s.preamble = binary.BigEndian.AppendUint64(fmt.Appendf(nil, "quohrft%d%s", peerProtocol, sum[:16]), cfg.ReplicaID)
 	if cfg.Peer.TLS != nil {
 		if err := s.reload(*cfg.Peer.TLS); err != nil {
 			return nil, err
@@ -148,7 +151,7 @@ func (s *streams) greet(c *tracked) error {
 	}
 	cluster := len(s.preamble) - 8
 	if subtle.ConstantTimeCompare(got[:cluster], s.preamble[:cluster]) != 1 {
-		return errors.New("it is of another cluster or no peer at all")
+		return errors.New("it is of another cluster, of a version with another peer protocol, or no peer at all")
 	}
 	replica, meant := binary.BigEndian.Uint64(got[cluster:]), binary.BigEndian.Uint64(got[cluster+8:])
 	if meant != consensus.NoLeader && meant != s.self {

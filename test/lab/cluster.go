@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/quorate/quorate/consensus/consensustest/ports"
 )
 
 // Options describe a cluster.
@@ -35,8 +37,8 @@ type Cluster struct {
 	Options
 	nodes   map[int]*Node
 	certs   *Certificates
-	network network // nil without proxies
-	ports   []*ports
+	network network      // nil without proxies
+	ports   []*ports.Set // held until Close, while nodes are down, too
 }
 
 // New writes the nodes' config files and reserves their ports. Nothing is started.
@@ -45,18 +47,18 @@ func New(opts Options) (*Cluster, error) {
 		return nil, fmt.Errorf("no quorate binary: %w (build it with: make build)", err)
 	}
 	c := &Cluster{Options: opts, nodes: make(map[int]*Node, opts.Nodes)}
-	ports, err := reservePorts(4 * opts.Nodes)
+	reserved, err := ports.Reserve(4 * opts.Nodes)
 	if err != nil {
 		return nil, err
 	}
-	c.ports = append(c.ports, ports)
+	c.ports = append(c.ports, reserved)
 	if opts.ClusterTLS {
 		if c.certs, err = newCertificates(filepath.Join(opts.Dir, "tls"), opts.Nodes); err != nil {
 			return nil, err
 		}
 	}
 	for i := range opts.Nodes {
-		c.nodes[i+1] = c.newNode(i+1, ports.numbers[4*i:])
+		c.nodes[i+1] = c.newNode(i+1, reserved.Numbers[4*i:])
 	}
 	if opts.Proxies {
 		if c.network, err = newNetwork(c.nodes); err != nil {
@@ -71,13 +73,13 @@ func New(opts Options) (*Cluster, error) {
 	return c, nil
 }
 
-func (c *Cluster) newNode(id int, ports []int) *Node {
+func (c *Cluster) newNode(id int, numbers []int) *Node {
 	return &Node{
 		ID:      id,
-		Client:  loopback(ports[0]),
-		Broker:  loopback(ports[1]),
-		Raft:    loopback(ports[2]),
-		Admin:   loopback(ports[3]),
+		Client:  loopback(numbers[0]),
+		Broker:  loopback(numbers[1]),
+		Raft:    loopback(numbers[2]),
+		Admin:   loopback(numbers[3]),
 		Dir:     filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)),
 		cluster: c,
 	}
@@ -89,12 +91,12 @@ func (c *Cluster) Add(id int, seeds ...*Node) (*Node, error) {
 	if c.nodes[id] != nil {
 		return nil, fmt.Errorf("there is a node %d", id)
 	}
-	ports, err := reservePorts(4)
+	reserved, err := ports.Reserve(4)
 	if err != nil {
 		return nil, err
 	}
-	c.ports = append(c.ports, ports)
-	n := c.newNode(id, ports.numbers)
+	c.ports = append(c.ports, reserved)
+	n := c.newNode(id, reserved.Numbers)
 	n.join = seeds
 	c.nodes[id] = n
 	return n, n.writeConfig()
@@ -154,7 +156,7 @@ func (c *Cluster) Close() error {
 		}
 	}
 	for _, p := range c.ports {
-		errs = append(errs, p.release())
+		errs = append(errs, p.Release())
 	}
 	return errors.Join(append(errs, c.network.close())...)
 }

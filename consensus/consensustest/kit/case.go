@@ -204,6 +204,9 @@ func (l *lab) runCase(c Case, cancel func()) {
 	for _, unmount := range l.unmount {
 		unmount()
 	}
+	for _, p := range l.ports {
+		l.checkMachine(p.Release())
+	}
 	l.checks.finish()
 }
 

@@ -45,20 +45,34 @@ func elections(l *lab) {
 }
 
 // readsWhatIsCommitted wants a read index that covers everything committed so far.
+// An index that does not is wrong whoever gives it, and whatever changes meanwhile. A
+// refusal is not: who leads may be just losing the lead, and be the first to know.
+// But somebody must give one at last.
 func (l *lab) readsWhatIsCommitted() {
 	highest := uint64(0)
 	for _, index := range l.checks.acknowledged() {
 		highest = max(highest, index)
 	}
-	leader, at := l.leader()
-	index, term, err := l.readIndex(leader, l.opts.Patience)
-	if leader.leadership() != at {
-		return // it lost the lead meanwhile, and may have refused
-	}
-	if err != nil || term != at.Term || index < at.ReadyIndex {
-		l.checks.breaks("R1", "read index %d in term %d; the leader was ready in term %d at %d: %v", index, term, at.Term, at.ReadyIndex, err)
-	} else if index < highest {
-		l.checks.breaks("R1", "read index %d, and %d was committed before", index, highest)
+	var last error
+	given := l.within(l.opts.Patience, func() bool {
+		leader, at := l.ready()
+		if leader == nil {
+			return false
+		}
+		index, term, err := l.readIndex(leader, l.opts.Patience)
+		if err != nil {
+			last = err
+			return false
+		}
+		if index < highest {
+			l.checks.breaks("R1", "replica %d gives read index %d in term %d, and %d was committed before", leader.id, index, term, highest)
+		} else if term == at.Term && index < at.ReadyIndex {
+			l.checks.breaks("R1", "replica %d gives read index %d in term %d, in which it was ready at %d", leader.id, index, term, at.ReadyIndex)
+		}
+		return true
+	})
+	if !given {
+		l.giveUp("R1", "no leader gives a read index for %s, the last error is %v%s", l.opts.Patience, last, l.status())
 	}
 }
 

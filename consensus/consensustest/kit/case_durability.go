@@ -121,7 +121,7 @@ func damagedFiles(l *lab) {
 	n.kill()
 	acknowledged := l.checks.acknowledged()
 	healthy := n.dir
-	_, l.checks.torn = l.checks.elections()
+	l.checks.tear()
 	var files []string
 	l.must(filepath.WalkDir(healthy, func(path string, d fs.DirEntry, err error) error {
 		if info, statErr := d.Info(); err == nil && statErr == nil && d.Type().IsRegular() && info.Size() > 0 && d.Name() != "LOCK" && d.Name() != "META.json" {

@@ -54,6 +54,10 @@ var passing = []error{
 	consensus.ErrTimeout, consensus.ErrLeadershipLost, consensus.ErrUnavailable, consensus.ErrNoQuorum, context.DeadlineExceeded,
 }
 
+func isPassing(err error) bool {
+	return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
+}
+
 // change has changes made, by whoever leads, however long that takes. Whether a
 // change with an uncertain outcome was made is read from the configuration.
 func (l *lab) change(changes ...consensus.Change) { l.changeBy("M2", changes...) }
@@ -80,7 +84,7 @@ func (l *lab) changeBy(rule string, changes ...consensus.Change) {
 			}
 			return true
 		}
-		if !slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) }) {
+		if !isPassing(err) {
 			l.giveUp(rule, "the change %+v of %+v: %v", changes, before, err)
 		}
 		if fmt.Sprint(err) != fmt.Sprint(last) {
@@ -149,22 +153,22 @@ func (l *lab) waits(n *node) {
 	})
 }
 
-// add makes a joined replica a learner and waits until it has caught up.
+// add makes a joined replica a learner and waits until it has what was committed
+// when it was added: there may be load, and so there may always be more.
 func (l *lab) add(n *node) {
 	leader, _ := l.leader()
 	l.change(consensus.Change{Op: consensus.AddLearner, Member: l.member(leader, n, consensus.LearnerMember)})
-	l.eventually("M2", fmt.Sprintf("replica %d, a learner, catches up", n.id), func() bool {
+	target := uint64(0)
+	for _, index := range l.checks.acknowledged() {
+		target = max(target, index)
+	}
+	l.eventually("M2", fmt.Sprintf("replica %d, a learner, catches up with %d", n.id, target), func() bool {
 		leader, _ := l.ready()
-		if leader == nil {
+		if leader == nil || n.applied() < target {
 			return false
 		}
 		s, err := l.statusOf(leader)
-		if err != nil || n.applied() == 0 || n.applied()+100 < s.CommitIndex {
-			return false
-		}
-		return slices.ContainsFunc(s.Peers, func(p consensus.PeerStatus) bool {
-			return p.ReplicaID == n.id && p.Match > 0 && p.Match+200 > s.CommitIndex
-		})
+		return err == nil && slices.ContainsFunc(s.Peers, func(p consensus.PeerStatus) bool { return p.ReplicaID == n.id && p.Match >= target })
 	})
 }
 
@@ -217,28 +221,64 @@ func (l *lab) withoutLearner() {
 
 // remove takes a member out that is up: it must say so and be quiet.
 func (l *lab) remove(n *node) {
+	_, before := l.checks.elections()
 	l.change(of(consensus.Remove, n))
 	n.removed = true
-	l.eventually("M3", fmt.Sprintf("replica %d, which was removed, says so", n.id), func() bool { return n.leadership().Role == consensus.Removed })
+	said := l.within(l.opts.Patience, func() bool { return n.leadership().Role == consensus.Removed })
+	// If the lead was lost meanwhile, the next leader may have found the change in its
+	// log, and has nothing to say to a replica that is no member. That one must be quiet.
+	if _, now := l.checks.elections(); !said && now == before {
+		l.giveUp("M3", "in vain for %s: replica %d, which was removed, says so%s", l.opts.Patience, n.id, l.status())
+	}
 	l.isQuiet(n)
 }
 
 // isQuiet wants that a replica which is no member any more does not disturb the
-// others: no elections but those that somebody wins.
+// others. Terms also rise where replicas get no processor and elect in vain: it is
+// the removed one's fault if its own term rises with them, and if that happens in
+// three windows in a row in which the machine did not stand still.
 func (l *lab) isQuiet(n *node) {
+	disturbed, stalls := 0, 0
+	for {
+		what, stalled := l.disturbance(n)
+		switch {
+		case what == "":
+			return
+		case stalled:
+			if stalls++; stalls == 3 {
+				l.notRun("the machine stands still again and again")
+			}
+		default:
+			if disturbed++; disturbed == 3 {
+				l.checks.breaks("M3", "%s, the third time in a row", what)
+				return
+			}
+		}
+	}
+}
+
+// disturbance watches a removed replica for a while and tells what it disturbs,
+// and whether this process stood still meanwhile.
+func (l *lab) disturbance(n *node) (what string, stalled bool) {
 	l.leader()
 	wonBefore, before := l.checks.elections()
-	until := time.Now().Add(quiet * l.timing.ElectionTimeout)
-	l.within(l.opts.Patience, func() bool {
+	its := l.checks.termOf(n)
+	last := time.Now()
+	l.within(quiet*l.timing.ElectionTimeout, func() bool {
+		now := time.Now()
+		stalled = stalled || now.Sub(last) >= l.timing.ElectionTimeout/4
+		last = now
 		if s := n.leadership(); s.Role == consensus.Leader || s.Role == consensus.LeaderReady {
 			l.giveUp("M3", "replica %d was removed, and is a %s in term %d", n.id, s.Role, s.Term)
 		}
-		return time.Now().After(until)
+		return false
 	})
 	won, highest := l.checks.elections()
-	if highest > before+uint64(won-wonBefore)+3 {
-		l.checks.breaks("M3", "replica %d was removed, %d elections were won, and the term went from %d to %d", n.id, won-wonBefore, before, highest)
+	if highest <= before+uint64(won-wonBefore)+3 || l.checks.termOf(n) == its {
+		return "", stalled
 	}
+	return fmt.Sprintf("replica %d was removed, %d elections were won, and the term went from %d to %d, its own from %d to %d",
+		n.id, won-wonBefore, before, highest, its, l.checks.termOf(n)), stalled
 }
 
 // compareAndSet wants that only who knows the configuration changes it, one at a time.
@@ -248,22 +288,10 @@ func compareAndSet(l *lab) {
 	guest := func(id uint64) consensus.Change {
 		return consensus.Change{Op: consensus.AddLearner, Member: consensus.Member{ReplicaID: id, BrokerID: int32(id), Address: "127.0.0.1:1", Role: consensus.LearnerMember}}
 	}
-	leader, _ := l.leader()
-	before := l.members(leader)
-	for _, wrong := range []uint64{before.ConfigIndex + 1000, before.ConfigIndex - 1} {
-		m, err := l.tryChange(leader, wrong, guest(50))
-		if errors.Is(err, consensus.ErrNotLeader) {
-			continue // it lost the lead, which happens
-		}
-		if !errors.Is(err, consensus.ErrStaleConfig) {
-			l.checks.breaks("M1", "the configuration is that of %d, and a change of that of %d gives %+v, %v", before.ConfigIndex, wrong, m, err)
-		}
+	for _, offset := range []int64{1000, -1} {
+		l.staleIsRefused(offset, guest(50))
 	}
-	for _, n := range l.others(leader) {
-		if _, err := l.tryChange(n, before.ConfigIndex, guest(51)); err == nil && leader.leadership().Role == consensus.LeaderReady {
-			l.checks.breaks("M1", "replica %d follows, and changes the members", n.id)
-		}
-	}
+	l.followersRefuse(guest)
 	l.oneAtATime(guest(60), guest(61))
 	for round := range l.scale(3, 10, 50) {
 		l.race(func(i int) consensus.Change { return guest(uint64(100 + 10*round + i)) })
@@ -272,17 +300,60 @@ func compareAndSet(l *lab) {
 	l.converge()
 }
 
+// staleIsRefused wants STALE_CONFIG for a change of a configuration that is not the
+// newest. A leader may just lose the lead, and say that instead: then it is asked again.
+func (l *lab) staleIsRefused(offset int64, change consensus.Change) {
+	l.eventually("M1", "a change of a configuration that is not the newest is answered STALE_CONFIG", func() bool {
+		leader, _ := l.ready()
+		if leader == nil {
+			return false
+		}
+		before := l.members(leader)
+		wrong := uint64(int64(before.ConfigIndex) + offset)
+		m, err := l.tryChange(leader, wrong, change)
+		if err == nil || !isPassing(err) {
+			l.giveUp("M1", "the configuration is that of %d, and a change of that of %d gives %+v, %v", before.ConfigIndex, wrong, m, err)
+		}
+		return errors.Is(err, consensus.ErrStaleConfig)
+	})
+}
+
+// followersRefuse wants that only a leader changes the members. Who follows may have
+// become the leader by the time it is asked, and its term tells.
+func (l *lab) followersRefuse(guest func(id uint64) consensus.Change) {
+	leader, at := l.leader()
+	before := l.members(leader)
+	for i, n := range l.others(leader) {
+		if _, err := l.tryChange(n, before.ConfigIndex, guest(uint64(51+i))); err != nil {
+			continue
+		}
+		if s, err := l.statusOf(n); err == nil && s.Leadership.Term <= at.Term {
+			l.checks.breaks("M1", "replica %d follows replica %d in term %d, and changes the members", n.id, leader.id, at.Term)
+		}
+		return
+	}
+}
+
 // oneAtATime wants that who does not claim joint consensus refuses two changes at once.
 func (l *lab) oneAtATime(changes ...consensus.Change) {
 	if slices.Contains(l.described.Capabilities, consensus.CapJointConsensus) {
 		return
 	}
-	leader, at := l.leader()
-	before := l.members(leader)
-	m, err := l.tryChange(leader, before.ConfigIndex, changes...)
-	if leader.leadership() == at && !errors.Is(err, consensus.ErrUnsupported) {
+	l.eventually("JOINT_CONSENSUS", "two changes at once are answered", func() bool {
+		leader, _ := l.ready()
+		if leader == nil {
+			return false
+		}
+		m, err := l.tryChange(leader, l.members(leader).ConfigIndex, changes...)
+		if errors.Is(err, consensus.ErrUnsupported) {
+			return true
+		}
+		if err != nil && isPassing(err) {
+			return false // it may just lose the lead
+		}
 		l.checks.breaks("JOINT_CONSENSUS", "the capability is not claimed, and two changes at once give %+v, %v", m, err)
-	}
+		return true
+	})
 }
 
 // race makes several changes of the same configuration at the same time. At most
@@ -302,7 +373,7 @@ func (l *lab) race(change func(i int) consensus.Change) {
 		switch {
 		case err == nil:
 			won++
-		case !slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) }):
+		case !isPassing(err):
 			l.checks.breaks("M1", "one of %d changes at the same time gives %v", racers, err)
 		}
 	}

@@ -172,10 +172,11 @@ func upgradeInPlace(l *lab) {
 // rollingUpgrade replaces one replica after the other. In between, both versions
 // lead in turn.
 func rollingUpgrade(l *lab) {
+	said := l.speaksWithEarlier()
 	l.startEarlier()
 	l.commit(50, 16)
 	stop := l.load(16)
-	for _, i := range l.random.Perm(len(l.nodes)) {
+	for round, i := range l.random.Perm(len(l.nodes)) {
 		n := l.nodes[i]
 		l.advance(20)
 		if l.random.IntN(2) == 0 {
@@ -185,10 +186,7 @@ func rollingUpgrade(l *lab) {
 		}
 		l.advance(20)
 		l.upgrade(n)
-		l.eventually("V2", "the upgraded replica follows the load", func() bool {
-			s, err := l.statusOf(n)
-			return err == nil && s.CommitIndex > 0 && n.applied() >= s.CommitIndex
-		})
+		l.followsLoad(n, said || round > 0)
 		l.bothLead()
 	}
 	stop()
@@ -197,6 +195,35 @@ func rollingUpgrade(l *lab) {
 	l.startAll(consensus.OpenRecover)
 	l.commit(10, 4)
 	l.converge()
+}
+
+// speaksWithEarlier ends the case if both versions say that they refuse each other,
+// which is allowed (V5). It tells whether they have said that they do not.
+func (l *lab) speaksWithEarlier() (said bool) {
+	earlier, err := l.opts.Previous.Describe(l.ctx)
+	if err != nil {
+		l.giveUp("kit", "describe the earlier version: %v", err)
+	}
+	theirs, ours := earlier.PeerProtocol, l.described.PeerProtocol
+	if theirs != 0 && ours != 0 && theirs != ours {
+		l.notRun("the earlier version speaks peer protocol %d and this one %d, which refuse each other: all replicas have to be stopped for the upgrade", theirs, ours)
+	}
+	return theirs == ours
+}
+
+// followsLoad wants that n, which was upgraded, is given what was committed without it.
+func (l *lab) followsLoad(n *node, said bool) {
+	target := uint64(0)
+	for _, index := range l.checks.acknowledged() {
+		target = max(target, index)
+	}
+	switch {
+	case l.within(l.opts.Patience, func() bool { return n.applied() >= target }):
+	case !said:
+		l.notRun("the earlier version does not say which peer protocol it speaks, and it gives an upgraded replica nothing: it may refuse it on purpose")
+	default:
+		l.giveUp("V2", "in vain for %s: replica %d, which was upgraded, follows the load up to %d%s", l.opts.Patience, n.id, target, l.status())
+	}
 }
 
 // bothLead takes the lead from whoever has it, so that others must be followed.

@@ -80,6 +80,13 @@ func (c *checks) term(who life, term uint64) {
 	c.terms[who.replica] = max(c.terms[who.replica], term)
 }
 
+// termOf is the newest term of n that was seen.
+func (c *checks) termOf(n *node) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.terms[n.id]
+}
+
 // leadership takes what a replica reports of itself.
 func (c *checks) leadership(who life, l consensus.Leadership) {
 	if l.Role != consensus.Leader && l.Role != consensus.LeaderReady {
@@ -210,6 +217,20 @@ func (c *checks) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.committed)
+}
+
+// tear prepares for a log that may have lost its tail: new terms may then write
+// other entries where those of the terms so far were. Which terms those are is read
+// from the entries: a term that is sampled from a replica's status may be seen late,
+// or not at all, and then what the next term writes would be taken for a change of
+// what was there.
+func (c *checks) tear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.torn = 0
+	for _, l := range c.chains {
+		c.torn = max(c.torn, l.term)
+	}
 }
 
 // elections returns in how many terms somebody led, and the highest term.

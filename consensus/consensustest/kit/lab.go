@@ -10,11 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/consensustest/ports"
 )
 
 // lab is the cluster that one case works with.
@@ -38,6 +40,7 @@ type lab struct {
 	strange bool          // every message to the replicas has fields that nobody knows
 	skipped string        // why the case cannot be run to its end
 	unmount []func()      // what was mounted
+	ports   []*ports.Set  // of all replicas, whether they are up or not
 	links   *network      // nil: no proxies
 	lease   time.Duration // of the hosts; 0 = for ever
 	extra   []consensus.GroupID
@@ -75,7 +78,7 @@ func (l *lab) must(err error) {
 func (l *lab) addNodes(count int) {
 	for range count {
 		id := uint64(len(l.nodes) + 1)
-		n := &node{l: l, id: id, dir: filepath.Join(l.dir, fmt.Sprintf("replica-%d", id)), listen: freePort(l.must), state: newMachine(), moved: make(chan struct{})}
+		n := &node{l: l, id: id, dir: filepath.Join(l.dir, fmt.Sprintf("replica-%d", id)), listen: l.freePort(), state: newMachine(), moved: make(chan struct{})}
 		l.must(os.MkdirAll(n.dir, 0o700))
 		l.mu.Lock()
 		l.nodes = append(l.nodes, n)
@@ -86,24 +89,12 @@ func (l *lab) addNodes(count int) {
 	}
 }
 
-// taken are the ports that were given out in this process: a case keeps its own
-// while its replicas are down.
-var taken sync.Map
-
-// freePort finds a port below those that the system gives to those who dial.
-func freePort(must func(error)) string {
-	for range 200 {
-		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
-		if _, other := taken.LoadOrStore(address, true); other {
-			continue
-		}
-		if lis, err := net.Listen("tcp", address); err == nil {
-			must(lis.Close())
-			return address
-		}
-	}
-	must(fmt.Errorf("no port of 127.0.0.1 is free"))
-	return ""
+// freePort reserves a port for as long as the lab lives: a replica that is down has it, too.
+func (l *lab) freePort() string {
+	reserved, err := ports.Reserve(1)
+	l.must(err)
+	l.ports = append(l.ports, reserved)
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(reserved.Numbers[0]))
 }
 
 // advertised is where n's peers dial it.

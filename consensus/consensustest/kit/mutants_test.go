@@ -83,6 +83,30 @@ func TestReferencePasses(t *testing.T) {
 	}
 }
 
+// What a leader refuses while it is losing the lead breaks nothing, if somebody
+// answers at last.
+func TestRefusalsAreNoBreach(t *testing.T) {
+	if rules, report := judge(t, 2, 1, time.Minute, mutation{refuses: true}, "09 elections", "20 changes are compared"); len(rules) > 0 {
+		t.Fatalf("a reference that refuses every other time breaks %v:\n%s", rules, report.Text())
+	}
+}
+
+// Versions that say that they refuse each other are not judged by how they work
+// together, and the report says why.
+func TestVersionsThatRefuseEachOther(t *testing.T) {
+	this, before := newReference(mutation{})
+	this.protocol = 2
+	o := kit.Options{Level: 3, Quick: true, Seed: 1, Dir: t.TempDir(), Previous: kit.InProcess{New: before.New}, Only: "26 a rolling"}
+	report, err := kit.Run(t.Context(), kit.InProcess{New: this.New}, o, func(kit.Result) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "peer protocol 1 and this one 2"
+	if len(report.Results) != 1 || report.Results[0].Failed() || !strings.Contains(report.Results[0].Skipped, want) {
+		t.Errorf("got %+v, want one case that was not run because of %q", report.Results, want)
+	}
+}
+
 // Whatever ends first, a report has the cases in their order, each once.
 func TestRunInParallel(t *testing.T) {
 	r, _ := newReference(mutation{})

@@ -99,7 +99,7 @@ func (b *replica) ChangeMembers(_ context.Context, expect uint64, changes []cons
 	defer c.mu.Unlock()
 	var none consensus.Membership
 	switch {
-	case c.leader != b.id || !c.quorum():
+	case c.leader != b.id || !c.quorum() || c.refuses():
 		return none, consensus.ErrNotLeader
 	case expect != c.config && !c.wrong.anyConfig:
 		return none, consensus.ErrStaleConfig

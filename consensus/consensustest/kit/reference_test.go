@@ -54,14 +54,18 @@ type mutation struct {
 	believesAll        bool // every certificate is good
 	keepsCertificate   bool // new certificates are taken, and not used
 	forgetsOldData     bool // data of an earlier version is not read
+
+	// These are allowed.
+	refuses bool // every other read index and change is refused, as by a leader that is just losing the lead
 }
 
 // reference is an ensemble of replicas in one process: what is durable of each
 // replica, who is up, and a leader whom everybody obeys. It is no consensus, but
 // it keeps every rule unless it is told not to.
 type reference struct {
-	wrong   mutation
-	version string
+	wrong    mutation
+	version  string
+	protocol uint32 // that replicas say they speak
 	*ensembles
 }
 
@@ -73,7 +77,7 @@ type ensembles struct {
 
 func newReference(wrong mutation) (this, previous *reference) {
 	shared := &ensembles{clusters: map[string]*cluster{}}
-	return &reference{wrong, "2", shared}, &reference{mutation{}, "1", shared}
+	return &reference{wrong, "2", 1, shared}, &reference{mutation{}, "1", 1, shared}
 }
 
 func (r *reference) New() consensus.Backend { return &replica{r: r} }
@@ -92,7 +96,14 @@ type cluster struct {
 	ready    uint64
 	commit   uint64
 	proposed int
+	asked    int           // how often something could have been refused
 	changed  chan struct{} // closed at every change of anything
+}
+
+// refuses tells whether what a leader is asked now is refused, which is allowed.
+func (c *cluster) refuses() bool {
+	c.asked++
+	return c.wrong.refuses && c.asked%2 == 1
 }
 
 // disk is what outlives a replica.
@@ -130,7 +141,7 @@ type replica struct {
 
 func (b *replica) Describe() consensus.Description {
 	d := consensus.Description{
-		Backend: "reference", Version: b.r.version, ConfigSchema: json.RawMessage(`{"type":"object"}`),
+		Backend: "reference", Version: b.r.version, PeerProtocol: b.r.protocol, ConfigSchema: json.RawMessage(`{"type":"object"}`),
 		Capabilities: []consensus.Capability{consensus.CapLearners, consensus.CapJointConsensus, consensus.CapTLSReload},
 		Limits:       consensus.Limits{MaxGroups: 1, MaxMembers: 6, MaxProposalBytes: 2 << 20, MaxInflightProposals: 512, MaxInflightBytes: 64 << 20},
 	}
@@ -435,7 +446,7 @@ func (b *replica) ReadIndex(context.Context) (uint64, uint64, error) {
 	if c.wrong.staleReads {
 		return c.disks[b.id].last(), c.term, nil
 	}
-	if c.leader != b.id || !c.quorum() {
+	if c.leader != b.id || !c.quorum() || c.refuses() {
 		return 0, 0, consensus.ErrNotLeader
 	}
 	return c.commit, c.term, nil

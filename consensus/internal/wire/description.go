@@ -13,6 +13,7 @@ func DescriptionToProto(d consensus.Description) *consensuspb.DescribeResponse {
 		ContractMinor:    d.ContractMinor,
 		Capabilities:     CapabilitiesToProto(d.Capabilities),
 		ConfigJsonSchema: d.ConfigSchema,
+		PeerProtocol:     d.PeerProtocol,
 		Limits: &consensuspb.Limits{
 			MaxGroups:            d.Limits.MaxGroups,
 			MaxMembers:           d.Limits.MaxMembers,
@@ -32,6 +33,7 @@ func DescriptionFromProto(p *consensuspb.DescribeResponse) consensus.Description
 		ContractMinor: p.GetContractMinor(),
 		Capabilities:  CapabilitiesFromProto(p.GetCapabilities()),
 		ConfigSchema:  p.GetConfigJsonSchema(),
+		PeerProtocol:  p.GetPeerProtocol(),
 		Limits: consensus.Limits{
 			MaxGroups:            l.GetMaxGroups(),
 			MaxMembers:           l.GetMaxMembers(),

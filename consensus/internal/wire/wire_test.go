@@ -50,7 +50,8 @@ func same[T any](t *testing.T, want, got T) {
 // TestRoundTrip sends every value of the contract, fully set, there and back.
 func TestRoundTrip(t *testing.T) {
 	d := consensus.Description{
-		Backend: "b", Version: "1.2", ContractMinor: 3,
+		PeerProtocol: 3,
+		Backend:      "b", Version: "1.2", ContractMinor: 3,
 		Capabilities: []consensus.Capability{consensus.CapMultiGroup, consensus.CapGroupQuiesce},
 		Limits:       consensus.Limits{MaxGroups: 1, MaxMembers: 2, MaxProposalBytes: 3, MaxInflightProposals: 4, MaxInflightBytes: 5},
 		ConfigSchema: json.RawMessage(`{}`),
