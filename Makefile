@@ -6,11 +6,13 @@ SOAK    ?= 6m
 CHAOS   ?= 10m
 ROUNDS  ?= 200
 SEED    ?= 0
+POINTS  ?= 200
+CUTS    ?= 10000
 VERIFY_SOAK ?= 30m
 PKG     ?= ./...
 GENERATED = '*.pb.go' docs/plugins/rpc tools/proto/baseline.yaml
 
-.PHONY: run build test unit race integration compat soak chaos supervise verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
+.PHONY: run build test unit race integration compat soak chaos crash crash-memory supervise verify verify-full lint breaking generate generate-check fuzz bench bench-consensus bench-go install-tools clean
 
 ## run: build, start one node with an embedded backend on 127.0.0.1:9092
 run: build
@@ -49,6 +51,14 @@ supervise: build
 ## chaos: three nodes mistreated on each backend; CHAOS=10m, SEED=1 repeats a schedule
 chaos: build
 	$(GO) test -count=1 -tags=integration -timeout 120m -run TestChaos ./test/cluster/... -chaos $(CHAOS) -seed $(SEED) -v
+
+## crash: the power of a real node is cut, on a mount that loses what was not synced; POINTS=200, BACKEND=solo|etcd-raft|hashicorp-raft, SEED
+crash: build
+	QUORATE_BINARY=$(CURDIR)/bin/quorate $(GO) test -count=1 -tags=integration -timeout 120m -v ./test/crash/... -crash.points $(POINTS) -crash.backend $(BACKEND) -crash.seed $(if $(filter 0,$(SEED)),1,$(SEED))
+
+## crash-memory: power cuts in memory: the ring, logs on a ring, logs by themselves; CUTS=10000, SEED
+crash-memory:
+	$(GO) test -count=1 -timeout 60m -run Crash ./core/wal ./core/wal/ring -crash.points $(CUTS) -crash.seed $(SEED)
 
 ## verify: both built-in backends by the conformance kit, level 3, the quick form; SEED=1 repeats its choices
 verify: build

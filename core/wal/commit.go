@@ -41,6 +41,8 @@ type Committer struct {
 	turn   sync.Mutex // of whoever runs a round
 	saving sync.Mutex // of whoever writes the ring's checkpoint
 
+	checkpointing chan struct{} // has room for one: whoever makes a checkpoint
+
 	mu      sync.Mutex
 	queue   *commitQueue // collects; never nil
 	spare   *commitQueue // to collect next; nil while a round runs
@@ -87,6 +89,7 @@ func newCommitter(cfg CommitConfig, fsys FS, log *slog.Logger, metrics *commitMe
 		logs: map[*Log]struct{}{}, owners: map[Owner]uint64{}, points: map[Owner]point{},
 		atOnce: make(chan struct{}, 1), soon: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		wantFiles: make(chan struct{}, 1), wantCheckpoint: make(chan struct{}, 1),
+		checkpointing: make(chan struct{}, 1),
 	}
 	c.room = sync.NewCond(&c.mu)
 	return c
@@ -147,6 +150,16 @@ func (c *Committer) err() error {
 		return c.failure.err
 	case c.closed.Load():
 		return ErrClosed
+	}
+	return nil
+}
+
+// failed is nil, or what has made the committer fail; one that is closed has not.
+func (c *Committer) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure != nil {
+		return c.failure.err
 	}
 	return nil
 }

@@ -74,7 +74,15 @@ func decodePoints(b []byte) (map[Owner]point, error) {
 
 // checkpoint syncs every log that has frames in files up to through, and frees those
 // files. An error is final: a log that cannot be synced has lost what was written.
+//
+// One at a time: logs that another checkpoint has taken count as clean while it still
+// syncs them, so the one that overtakes it would free their frames too early.
 func (c *Committer) checkpoint(through uint64) error {
+	c.checkpointing <- struct{}{}
+	defer func() { <-c.checkpointing }()
+	if err := c.failed(); err != nil {
+		return err
+	}
 	var g errgroup.Group
 	g.SetLimit(c.cfg.SyncParallel)
 	for _, l := range c.takeDirty(through) {

@@ -16,7 +16,7 @@ import (
 // The same flags as in package ring: a small number for every day, 10000 and more to
 // find what is rare.
 var (
-	crashPoints = flag.Uint64("crash.points", 250, "how many power cuts TestCommitCrash tries")
+	crashPoints = flag.Uint64("crash.points", 600, "how many power cuts TestCrash and TestCommitCrash try each")
 	crashSeed   = flag.Uint64("crash.seed", 0, "the seed of the first power cut")
 )
 

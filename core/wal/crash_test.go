@@ -3,7 +3,6 @@ package wal
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -37,19 +36,19 @@ type crashModel struct {
 	sync    func() error // makes durable, and moves acked
 }
 
-// crashSeeds is kept small for every day; thousands find more.
-var crashSeeds = flag.Uint64("seeds", 150, "how many seeds TestCrash tries")
-
 // TestCrash appends, syncs, truncates, deletes and closes at random, cuts the
 // power at a random call to the file system, and opens again.
 func TestCrash(t *testing.T) {
-	for seed := range *crashSeeds {
+	for seed := *crashSeed; seed < *crashSeed+max(1, *crashPoints/cutsOfASeed); seed++ {
 		runCrashSeed(t, seed)
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			t.Fatalf("replay with -run TestCrash$ -crash.seed %d -crash.points 1", seed)
 		}
 	}
 }
+
+// cutsOfASeed is how often a seed cuts the power.
+const cutsOfASeed = 6
 
 func runCrashSeed(t *testing.T, seed uint64) {
 	cfg := smallConfig()
@@ -68,7 +67,7 @@ func runCrashSeed(t *testing.T, seed uint64) {
 		}
 		return err
 	}
-	for range 6 {
+	for range cutsOfASeed {
 		if m.fs.Budget = m.rnd.IntN(400); m.rnd.IntN(4) == 0 {
 			m.fs.Budget = m.rnd.IntN(30)
 		}

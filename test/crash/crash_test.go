@@ -81,7 +81,8 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	if w.fs, err = mount(behind, w.node.DataDir()); err != nil {
-		t.Skipf("cannot mount: %v", err)
+		// The gate looks for these words: what is not tested has to be said.
+		t.Skipf("SKIPPED, and so not tested: power cuts under a real node: cannot mount a file system (FUSE): %v", err)
 	}
 	t.Cleanup(func() {
 		w.fs.cut()
