@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,11 +44,19 @@ const (
 	orderFail    = "fail-group"      // the group fails, the process does not
 )
 
+// windowKey is the environment variable that changes how many proposals may be in
+// flight, which are few otherwise.
+const windowKey = "FILE_BACKEND_WINDOW"
+
 func (b *fileBackend) Describe() consensus.Description {
+	window, err := strconv.ParseUint(os.Getenv(windowKey), 10, 32)
+	if err != nil {
+		window = 8
+	}
 	return consensus.Description{
 		Backend: "file", Version: "1", Capabilities: []consensus.Capability{consensus.CapPreVote, consensus.CapLeaderTransfer},
 		Limits: consensus.Limits{
-			MaxGroups: 2, MaxMembers: 1, MaxProposalBytes: 1 << 20, MaxInflightProposals: 8, MaxInflightBytes: 4 << 20,
+			MaxGroups: 2, MaxMembers: 1, MaxProposalBytes: 1 << 20, MaxInflightProposals: uint32(window), MaxInflightBytes: 4 << 20,
 		},
 		ConfigSchema: json.RawMessage(`{"type":"object"}`),
 	}

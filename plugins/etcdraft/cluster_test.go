@@ -36,6 +36,7 @@ type cluster struct {
 	t        *testing.T
 	options  string
 	tuning   consensus.GroupTuning
+	timing   consensus.Timing
 	members  []consensus.Member
 	backends []*Backend
 	groups   []consensus.Group
@@ -86,7 +87,7 @@ func (c *cluster) bind(i int) {
 	}
 	cfg := consensus.StartConfig{
 		ClusterID: "test", ReplicaID: uint64(i + 1), DataDir: c.dirs[i], Peer: consensus.PeerEndpoint{Listen: listen},
-		Timing: consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond},
+		Timing: cmp.Or(c.timing, consensus.Timing{Heartbeat: 15 * time.Millisecond, ElectionTimeout: 150 * time.Millisecond}),
 	}
 	if c.tls != nil {
 		cfg.Peer.TLS = c.tls(cfg.ReplicaID)

@@ -53,6 +53,7 @@ type group struct {
 	nextTick   time.Time
 	nextStatus time.Time
 	oddPeers   time.Time // when a message that cannot be was last logged
+	candidacy  candidacy
 	change     *memberChange
 	jointUntil time.Time // then a joint configuration should be left
 	guest      bool      // a learner for raft, but not added yet
@@ -68,8 +69,10 @@ type group struct {
 	rejected   atomic.Uint64
 	unknown    atomic.Uint64
 	changes    atomic.Uint64 // of the leader
-	receiving  atomic.Bool   // a snapshot
-	logBytes   atomic.Int64  // as of the last heartbeat interval
+	// leadersGone counts the leaders whose process was found to be gone.
+	leadersGone atomic.Uint64
+	receiving   atomic.Bool  // a snapshot
+	logBytes    atomic.Int64 // as of the last heartbeat interval
 
 	snapshotCounts snapshotCounts
 

@@ -73,6 +73,7 @@ func (g *group) turn(now time.Time) {
 	g.step(items.proposals)
 	g.reads.waiting = append(g.reads.waiting, items.reads...)
 	g.tick(now)
+	g.stand(now)
 	g.leaveJoint(now)
 	g.drain()
 	g.stepReads(now)

@@ -100,6 +100,7 @@ func (m *metrics) group(g *group) {
 		m.counter("proposals_total", float64(n.Load()), with("outcome", outcome.String()))
 	}
 	m.counter("leader_changes_total", float64(g.changes.Load()), with("", ""))
+	m.counter("leaders_gone_total", float64(g.leadersGone.Load()), with("", ""))
 	for kind, n := range map[string]*atomic.Uint64{
 		"saved": &g.snapshotCounts.saved, "sent": &g.snapshotCounts.sent,
 		"installed": &g.snapshotCounts.installed, "send_failed": &g.snapshotCounts.failed,

@@ -59,6 +59,7 @@ func TestMetrics(t *testing.T) {
 		{"proposals_total", group("outcome", "rejected"), true, false},
 		{"proposals_total", group("outcome", "unknown"), true, false},
 		{"leader_changes_total", group(), true, true},
+		{"leaders_gone_total", group(), true, false},
 		{"snapshots_total", group("kind", "saved"), true, true},
 		{"snapshots_total", group("kind", "sent"), true, false},
 		{"snapshots_total", group("kind", "installed"), true, false},

@@ -51,6 +51,10 @@ type messageHost interface {
 	group(id uint64) *group
 	// peerUnreachable is told of lost messages.
 	peerUnreachable(peer uint64)
+	// follows tells whether a peer leads a group of this replica.
+	follows(peer uint64) bool
+	// peerGone is told that such a peer's process has ended.
+	peerGone(peer uint64)
 }
 
 func newTransport(cfg consensus.StartConfig, queue int, host messageHost, log *slog.Logger) (*transport, error) {
@@ -142,9 +146,11 @@ func (t *transport) serve(conn net.Conn) {
 	}
 	t.replace(conn, h.from)
 	t.welcome(h.from, h.address, conn)
-	defer t.farewell(h.from, conn)
-	if err := t.receive(secured, h.from); t.ctx.Err() == nil {
+	err = t.receive(secured, h.from)
+	t.farewell(h.from, conn)
+	if t.ctx.Err() == nil {
 		t.log.Debug("peer connection ended", "peer", h.from, "error", err)
+		t.suspect(h.from, conn)
 	}
 }
 

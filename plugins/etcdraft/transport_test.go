@@ -42,6 +42,10 @@ func (h *noHost) peerUnreachable(uint64) {
 	h.unreachable++
 }
 
+func (h *noHost) follows(uint64) bool { return false }
+
+func (h *noHost) peerGone(uint64) {}
+
 func (h *noHost) reports() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

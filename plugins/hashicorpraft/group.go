@@ -25,9 +25,10 @@ const (
 
 // group is the one replicated log.
 //
-// Four goroutines belong to it: watch turns the library's state into
+// Five goroutines belong to it: watch turns the library's state into
 // Leadership, by level; pulse sees that the library's main loop turns; submit
-// hands proposals to the library in order; complete answers them in that order.
+// hands proposals to the library in order; complete answers them in that order;
+// succeed makes an end of waiting for a leader that is gone.
 // Everything else is the library's.
 type group struct {
 	b    *backend
@@ -41,9 +42,11 @@ type group struct {
 	transport *transport
 	raft      *raft.Raft
 
+	timing      raft.ReloadableConfig // what the library runs with, but for moments
+	suspected   chan uint64           // a replica without connections, for succeed
 	observed    chan raft.Observation // wakes watch
 	stopWatch   chan struct{}
-	running     sync.WaitGroup // watch, pulse and submit
+	running     sync.WaitGroup // watch, pulse, submit and succeed
 	queue       chan proposal
 	completions chan flight
 	completed   chan struct{}
@@ -57,6 +60,7 @@ type group struct {
 
 	lastTurn, lastLook          atomic.Int64 // of the library's main loop, and of watch; unix nanoseconds
 	committed, rejected, unsure atomic.Uint64
+	leadersGone                 atomic.Uint64
 
 	mu            sync.Mutex
 	closed        bool
@@ -87,7 +91,8 @@ func newGroup(b *backend, spec consensus.GroupSpec) *group {
 	}
 	g := &group{
 		b: b, spec: spec, dir: groupDir(b.cfg.DataDir, spec.ID),
-		observed: make(chan raft.Observation, 16), stopWatch: make(chan struct{}),
+		suspected: make(chan uint64, 1),
+		observed:  make(chan raft.Observation, 16), stopWatch: make(chan struct{}),
 		queue: make(chan proposal, maxInflight), completions: make(chan flight, maxInflight), completed: make(chan struct{}),
 		verifying: make(chan struct{}, maxReadIndexes), changing: make(chan struct{}, 1), failed: make(chan struct{}),
 		self: serverID(b.cfg.ReplicaID, b.cfg.BrokerID), peers: newPeers(), flights: map[*flightState]struct{}{},

@@ -23,6 +23,7 @@ import (
 type layer struct {
 	*streams
 	owner    func(raft.ServerAddress) uint64
+	lost     func(replica uint64) // its last connection has ended; must not wait. May be nil
 	accepted chan net.Conn
 	ctx      context.Context // ends with cut
 	cancel   context.CancelFunc
@@ -35,9 +36,10 @@ type layer struct {
 
 var _ raft.StreamLayer = (*layer)(nil)
 
-// open gives the streams to a group. owner tells who is at an address.
-func (s *streams) open(owner func(raft.ServerAddress) uint64) *layer {
-	l := &layer{streams: s, owner: owner, accepted: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+// open gives the streams to a group. owner tells who is at an address, lost is told
+// of replicas that have no connection any more.
+func (s *streams) open(owner func(raft.ServerAddress) uint64, lost func(replica uint64)) *layer {
+	l := &layer{streams: s, owner: owner, lost: lost, accepted: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	s.layer.Store(l)
 	return l

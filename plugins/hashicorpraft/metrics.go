@@ -63,6 +63,7 @@ func (g *group) metrics(m *metrics) {
 		m.gauge("log_sync_seconds", values[i].Seconds(), "group", name, "quantile", q)
 	}
 	m.counter("log_syncs_total", total, "group", name)
+	m.counter("leaders_gone_total", g.leadersGone.Load(), "group", name)
 	m.counter("snapshots_saved_total", g.snapshots.saves.Load(), "group", name)
 	m.counter("snapshots_installed_total", g.snapshots.installs.Load(), "group", name)
 	for id, c := range g.peers.counters() {

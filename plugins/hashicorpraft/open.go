@@ -107,7 +107,7 @@ func (g *group) bootstrap() error {
 func (g *group) launch() error {
 	log := logger{to: slog.Default().With("component", "raft", "consensus_group", uint64(g.spec.ID))}
 	book := g.addresses()
-	layer := g.b.streams.open(book.owner)
+	layer := g.b.streams.open(book.owner, g.suspect)
 	g.transport = &transport{peers: g.peers, layer: layer, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: book, Logger: log, Stream: layer, MaxPool: 3,
 		Timeout: rpcTimeout(g.b.cfg.Timing), MsgpackUseNewTimeFormat: true,
@@ -118,7 +118,7 @@ func (g *group) launch() error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", errors.Join(err, g.transport.Close()))
 	}
-	g.raft = r
+	g.raft, g.timing = r, r.ReloadableConfig()
 	r.RegisterObserver(raft.NewObserver(g.observed, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
 		case raft.RaftState, raft.LeaderObservation:
@@ -130,6 +130,7 @@ func (g *group) launch() error {
 	g.running.Go(g.watch)
 	g.running.Go(g.pulse)
 	g.running.Go(g.submit)
+	g.running.Go(g.succeed)
 	go g.complete() // may be stuck in a future that is never answered; see close
 	return nil
 }

@@ -56,6 +56,7 @@ type streams struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
+	inbound map[uint64]int      // how many of them greeted well, by replica
 	traffic map[uint64]*traffic // by replica; NoLeader is who is not known
 }
 
@@ -68,7 +69,7 @@ func (a addr) String() string { return string(a) }
 func listen(cfg consensus.StartConfig) (*streams, error) {
 	s := &streams{
 		cluster: consensus.ClusterName(cfg.ClusterID), self: cfg.ReplicaID, slots: make(chan struct{}, maxPeerConns),
-		conns: map[net.Conn]bool{}, traffic: map[uint64]*traffic{}, stall: rpcTimeout(cfg.Timing),
+		conns: map[net.Conn]bool{}, inbound: map[uint64]int{}, traffic: map[uint64]*traffic{}, stall: rpcTimeout(cfg.Timing),
 	}
 	sum := sha256.Sum256([]byte(cfg.ClusterID))
 	s.preamble = binary.BigEndian.AppendUint64(fmt.Appendf(nil, "quohrft%d%s", peerProtocol, sum[:16]), cfg.ReplicaID)
@@ -127,9 +128,41 @@ func (s *streams) welcome(raw net.Conn) {
 		_ = conn.Close() // it is refused already
 		return
 	}
-	if l := s.layer.Load(); l == nil || !l.take(conn) {
+	l := s.layer.Load()
+	if l != nil {
+		s.arrived(conn, l)
+	}
+	if l == nil || !l.take(conn) {
 		_ = conn.Close() // no group is open
 	}
+}
+
+// arrived counts a connection of a replica, until it is closed. When the last one
+// is, the group is told, which may follow that replica.
+func (s *streams) arrived(c *tracked, l *layer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inbound[c.replica]++
+	forget := c.forget
+	c.forget = func() {
+		forget()
+		s.mu.Lock()
+		left := s.inbound[c.replica] - 1
+		if s.inbound[c.replica] = left; left == 0 {
+			delete(s.inbound, c.replica)
+		}
+		s.mu.Unlock()
+		if left == 0 && l.lost != nil && l.ctx.Err() == nil {
+			l.lost(c.replica)
+		}
+	}
+}
+
+// connected tells whether a replica has a connection to this one.
+func (s *streams) connected(replica uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inbound[replica] > 0
 }
 
 func (s *streams) greet(c *tracked) error {
@@ -162,7 +195,7 @@ func (s *streams) greet(c *tracked) error {
 			return err
 		}
 	}
-	c.Conn = s.count(c.Conn, replica)
+	c.Conn, c.replica = s.count(c.Conn, replica), replica
 	return c.SetDeadline(time.Time{})
 }
 
@@ -191,6 +224,7 @@ func (s *streams) track(conn net.Conn) *tracked {
 // off. Between requests it may be silent for ever.
 type tracked struct {
 	net.Conn
+	replica uint64 // who dialled, once it has greeted
 	once    sync.Once
 	forget  func()
 	stall   time.Duration

@@ -29,7 +29,7 @@ func listenWith(t *testing.T, cfg consensus.StartConfig) *layer {
 			t.Error(err)
 		}
 	})
-	return s.open(nil)
+	return s.open(nil, nil)
 }
 
 func dial(t *testing.T, from, to *layer) net.Conn {
@@ -73,7 +73,7 @@ func TestPeerOfTheSameClusterIsAccepted(t *testing.T) {
 	if _, err := b.Dial(raft.ServerAddress(a.Addr().String()), 5*time.Second); err == nil {
 		t.Error("dialled after Close")
 	}
-	again := b.open(nil)
+	again := b.open(nil, nil)
 	dial(t, a, again)
 	if _, err := again.Accept(); err != nil {
 		t.Errorf("after it was opened again: %v", err)

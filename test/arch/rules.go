@@ -25,7 +25,7 @@ var floors = []struct {
 	packages []string
 }{
 	{0, []string{"protocol", "protocol/record", "consensus"}},
-	{0.5, []string{"core/wal", "core/metadata", "core/auth", "core/quota", "consensus/consensuspb", "consensus/peertls", "consensus/sdk/queue", "consensus/sdk/watched", "consensus/sdk/options", "consensus/sdk/faults", "consensus/consensustest/ports", "core/metadata/metadatapb"}},
+	{0.5, []string{"core/wal", "core/metadata", "core/auth", "core/quota", "consensus/consensuspb", "consensus/peertls", "consensus/sdk/queue", "consensus/sdk/watched", "consensus/sdk/options", "consensus/sdk/faults", "consensus/sdk/detector", "consensus/consensustest/ports", "core/metadata/metadatapb"}},
 	{1, []string{"core/replica", "core/interbroker", "consensus/internal/wire", "consensus/sdk/snapshot"}},
 	{2, []string{"core/coordinator", "core/controller", "consensus/sdk", "consensus/host", "consensus/consensustest"}},
 	{3, []string{"core/group", "core/txn"}},
