@@ -94,6 +94,13 @@ func (c *FakeCluster) NextOutcome(fault Fault) {
 	c.faults = append(c.faults, fault)
 }
 
+// NoFaults takes back what NextOutcome has ordered and has not happened yet.
+func (c *FakeCluster) NoFaults() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = nil
+}
+
 // Hold makes proposals wait, neither appended nor answered, until Release. A
 // leadership that ends meanwhile makes them Unknown, and lost.
 func (c *FakeCluster) Hold() { c.setHeld(true) }

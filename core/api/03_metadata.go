@@ -27,11 +27,13 @@ const autoCreateTimeout = 5 * time.Second
 //
 // A partition without a leader is reported with leader -1 and its last epoch.
 func (a *API) metadata(ctx context.Context, s *Session, req *kmsg.MetadataRequest) (*kmsg.MetadataResponse, error) {
+	var throttle int32
 	if a.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation) {
-		a.autoCreate(ctx, req)
+		throttle = a.autoCreate(ctx, req)
 	}
 	img := a.images.Current()
 	resp := kmsg.NewPtrMetadataResponse()
+	resp.ThrottleMillis = throttle
 	resp.ClusterID = &img.ClusterID
 	resp.ControllerID = a.controllerID(img)
 	resp.AuthorizedOperations = notComputed
@@ -159,7 +161,8 @@ func (a *API) controllerID(img *metadata.Image) int32 {
 
 // autoCreate creates the topics of req that do not exist. What goes wrong shows
 // in the answer: the topic is not there, which clients take as a reason to retry.
-func (a *API) autoCreate(ctx context.Context, req *kmsg.MetadataRequest) {
+// It returns how long the client is to wait, in milliseconds (KIP-599).
+func (a *API) autoCreate(ctx context.Context, req *kmsg.MetadataRequest) (throttle int32) {
 	img := a.images.Current()
 	var missing []kmsg.CreateTopicsRequestTopic
 	for _, t := range req.Topics {
@@ -171,13 +174,14 @@ func (a *API) autoCreate(ctx context.Context, req *kmsg.MetadataRequest) {
 		}
 		missing = append(missing, a.newTopic(*t.Topic))
 	}
-	if len(missing) > 0 {
-		a.createMissing(ctx, missing)
+	if len(missing) == 0 {
+		return 0
 	}
+	return a.createMissing(ctx, missing)
 }
 
 // createMissing has topics created once, however many requests want them.
-func (a *API) createMissing(ctx context.Context, topics []kmsg.CreateTopicsRequestTopic) {
+func (a *API) createMissing(ctx context.Context, topics []kmsg.CreateTopicsRequestTopic) (throttle int32) {
 	create := kmsg.NewPtrCreateTopicsRequest()
 	create.Version = 7
 	create.TimeoutMillis = int32(autoCreateTimeout.Milliseconds())
@@ -189,18 +193,18 @@ func (a *API) createMissing(ctx context.Context, topics []kmsg.CreateTopicsReque
 		create.Topics = append(create.Topics, t)
 	}
 	if len(create.Topics) == 0 {
-		return
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, autoCreateTimeout)
 	defer cancel()
 	resp, err := a.controller.Do(ctx, create)
 	if err != nil {
 		a.log.Warn("topics not created", "topics", len(create.Topics), "error", err)
-		return
+		return 0
 	}
 	created, ok := resp.(*kmsg.CreateTopicsResponse)
 	if !ok {
-		return
+		return 0
 	}
 	for _, t := range created.Topics {
 		code := protocol.ErrorCode(t.ErrorCode)
@@ -208,4 +212,5 @@ func (a *API) createMissing(ctx context.Context, topics []kmsg.CreateTopicsReque
 			a.log.Warn("topic not created", "topic", t.Topic, "error", code.String(), "message", t.ErrorMessage)
 		}
 	}
+	return created.ThrottleMillis
 }

@@ -26,6 +26,8 @@ var errLost = errors.New("the proposal was not committed")
 // flight is what became of a round's proposals.
 type flight struct {
 	indexes []uint64 // one for each that is committed: an index at which it is visible
+	// held is for how long the backend did not take a proposal.
+	held time.Duration
 	// err is why the next one is not: errLost, or what kept it from being known.
 	err error
 }
@@ -35,7 +37,7 @@ type flight struct {
 func (t *term) propose(ctx context.Context, sequence uint64, payloads [][]byte) flight {
 	var f flight
 	for _, payload := range payloads {
-		index, err := t.settle(ctx, sequence, payload)
+		index, err := t.settle(ctx, sequence, payload, &f.held)
 		if err != nil {
 			f.err = err
 			return f
@@ -49,8 +51,9 @@ func (t *term) propose(ctx context.Context, sequence uint64, payloads [][]byte) 
 // settle makes one proposal and returns when it is decided on the log, which
 // alone counts: what the backend answers is advice. While the outcome is unknown
 // the proposal is made again and again under the same (term, sequence): the gate
-// admits it once, however often it is appended.
-func (t *term) settle(ctx context.Context, sequence uint64, payload []byte) (uint64, error) {
+// admits it once, however often it is appended. The time for which the backend was
+// too busy to take it is added to held.
+func (t *term) settle(ctx context.Context, sequence uint64, payload []byte, held *time.Duration) (uint64, error) {
 	envelope := consensus.Envelope{ExpectedTerm: t.number, Sequence: sequence, Payload: payload}
 	p := consensus.Proposal{Group: consensus.Metadata, Term: t.number, Sequence: sequence, Data: envelope.Append(nil)}
 	for sent := false; ; {
@@ -58,7 +61,7 @@ func (t *term) settle(ctx context.Context, sequence uint64, payload []byte) (uin
 		switch {
 		case sent || result.Outcome != consensus.Rejected:
 		case errors.Is(result.Err, consensus.ErrOverloaded):
-			wait(ctx, nil, overloadPause)
+			*held += t.pushedBack(ctx)
 			if ctx.Err() == nil {
 				continue
 			}
@@ -71,11 +74,25 @@ func (t *term) settle(ctx context.Context, sequence uint64, payload []byte) (uin
 			t.c.log.Warn("proposal's outcome is unknown, watching for it", "term", t.number, "sequence", sequence, "error", result.Err)
 		}
 		sent = true
+		if result.Outcome == consensus.Committed && t.pressure.ease() {
+			t.c.log.Info("the consensus backend takes proposals again", "term", t.number, "held", *held)
+		}
 		index, decided, err := t.resolve(ctx, sequence, result.Outcome == consensus.Committed)
 		if decided {
 			return index, err
 		}
 	}
+}
+
+// pushedBack waits before a backend that is full is asked again, and returns for
+// how long.
+func (t *term) pushedBack(ctx context.Context) time.Duration {
+	begun := time.Now()
+	if t.pressure.note(begun) {
+		t.c.log.Warn("the consensus backend takes no proposals, clients are slowed down", "term", t.number)
+	}
+	wait(ctx, nil, overloadPause)
+	return time.Since(begun)
 }
 
 // resolve watches for a proposal: to the end if it is known to be committed, for

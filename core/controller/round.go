@@ -134,9 +134,9 @@ func (r *round) answer(f flight, index uint64) {
 	for _, p := range r.replies {
 		switch {
 		case p.to == 0:
-			p.give(index)
+			p.give(index, f.held)
 		case p.to <= len(f.indexes):
-			p.give(f.indexes[p.to-1])
+			p.give(f.indexes[p.to-1], f.held)
 		case p.from == p.to, errors.Is(f.err, errLost) && p.from >= len(f.indexes):
 			p.ask.reply(nil, 0, errNotController())
 		default:
@@ -145,11 +145,11 @@ func (r *round) answer(f flight, index uint64) {
 	}
 }
 
-func (p reply) give(index uint64) {
+func (p reply) give(index uint64, held time.Duration) {
 	if p.visible != nil && p.err == nil {
 		p.visible(index)
 	}
-	p.ask.reply(p.resp, index, p.err)
+	p.ask.answer <- answer{resp: p.resp, index: index, err: p.err, held: held}
 }
 
 // answerAll gives every reply the same error.

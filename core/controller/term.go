@@ -19,7 +19,7 @@ const (
 )
 
 // term is one term of deciding. Its goroutine, in run, owns everything but the
-// mailbox, over and live.
+// mailbox, over, live and pressure.
 //
 // A round decides everything that waits, on the committed image plus what the
 // round has decided so far, and reconciles. Its records are proposed by one
@@ -32,7 +32,9 @@ type term struct {
 	mailbox chan *ask
 	over    chan struct{} // closed when the term takes no more requests
 	live    *liveness
-	poke    chan struct{} // of one: a probe found something out
+	// pressure is noted by the proposer and read by those who ask.
+	pressure pressure
+	poke     chan struct{} // of one: a probe found something out
 
 	sequence   uint64 // of the last proposal
 	waiting    []*ask

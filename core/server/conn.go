@@ -32,6 +32,8 @@ type conn struct {
 	open atomic.Int32
 	// lastDone is when the latest left it, in Unix nanoseconds.
 	lastDone atomic.Int64
+	// mutedUntil is when requests are read again, in Unix nanoseconds.
+	mutedUntil atomic.Int64
 }
 
 // exchange is a request that was begun and its answer to be.

@@ -20,6 +20,7 @@ type metrics struct {
 	requests      *prometheus.CounterVec
 	requestBytes  *prometheus.CounterVec
 	responseBytes *prometheus.CounterVec
+	throttled     *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
 }
 
@@ -37,6 +38,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests:      counter("quorate_requests_total", "Requests answered, by the error code of the whole answer.", "api", "error"),
 		requestBytes:  counter("quorate_request_bytes_total", "Bytes of requests.", "api"),
 		responseBytes: counter("quorate_response_bytes_total", "Bytes of responses.", "api"),
+		throttled:     counter("quorate_throttle_seconds_total", "Seconds that clients were told to wait, and their connections not read.", "api"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "quorate_request_duration_seconds",
 			Help:    "From the last byte of a request to the last byte of its response.",
@@ -48,7 +50,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.duration,
+		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.throttled, m.duration,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

@@ -60,6 +60,9 @@ func (c *conn) next(ctx context.Context) (*exchange, error) {
 	if err := c.awaitRequest(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.awaitUnmuted(ctx); err != nil {
+		return nil, err
+	}
 	x := &exchange{}
 	if err := c.take(ctx, x); err != nil {
 		c.giveUp(ctx, x)

@@ -27,13 +27,14 @@ const patience = 10 * time.Second
 
 // fakeHandler answers Metadata, Produce and ApiVersions. A test may hold answers back.
 type fakeHandler struct {
-	mu    sync.Mutex
-	begun []int32                 // correlation ids
-	hold  map[int32]chan struct{} // answers that wait
-	fail  map[int32]error         // answers that fail
-	quiet map[int32]bool          // answers that are not sent
-	seen  chan Session            // of requests, if there is room
-	ended chan error              // contexts of answers that ended while they waited
+	mu       sync.Mutex
+	begun    []int32                 // correlation ids
+	hold     map[int32]chan struct{} // answers that wait
+	fail     map[int32]error         // answers that fail
+	quiet    map[int32]bool          // answers that are not sent
+	throttle map[int32]int32         // throttle_time_ms of answers to Metadata
+	seen     chan Session            // of requests, if there is room
+	ended    chan error              // contexts of answers that ended while they waited
 
 	skip     map[int32]bool   // partitions whose records are not read
 	produced map[int32][]byte // by partition
@@ -43,7 +44,8 @@ type fakeHandler struct {
 func newFakeHandler() *fakeHandler {
 	return &fakeHandler{
 		hold: map[int32]chan struct{}{}, fail: map[int32]error{}, quiet: map[int32]bool{},
-		seen: make(chan Session, 16), ended: make(chan error, 64),
+		throttle: map[int32]int32{},
+		seen:     make(chan Session, 16), ended: make(chan error, 64),
 		skip: map[int32]bool{}, produced: map[int32][]byte{}, records: map[int32]func() protocol.Records{},
 	}
 }
@@ -72,7 +74,7 @@ func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
 	defer h.mu.Unlock()
 	id := r.Header.CorrelationID
 	h.begun = append(h.begun, id)
-	hold, fail, quiet := h.hold[id], h.fail[id], h.quiet[id]
+	hold, fail, quiet, throttle := h.hold[id], h.fail[id], h.quiet[id], h.throttle[id]
 	select {
 	case h.seen <- *s:
 	default:
@@ -97,6 +99,9 @@ func (h *fakeHandler) Begin(_ context.Context, s *Session, r *Request) Answer {
 		}
 		if v, ok := resp.(*kmsg.ApiVersionsResponse); ok && r.Unsupported {
 			v.ErrorCode = int16(protocol.UnsupportedVersion)
+		}
+		if m, ok := resp.(*kmsg.MetadataResponse); ok {
+			m.ThrottleMillis = throttle
 		}
 		if quiet {
 			return nil, nil

@@ -65,6 +65,7 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 	if resp.SetVersion(x.header.Version); x.unsupported {
 		resp.SetVersion(0)
 	}
+	c.mute(x, resp) // before the send: the client may be quick
 	n, err := c.send(x, resp)
 	if err != nil {
 		c.server.metrics.done(x, resultFailed)
