@@ -27,7 +27,8 @@ type Appended struct {
 // Nothing is durable yet: see Sync. What a fetch may read at once.
 //
 // Errors: ErrFencedEpoch; *protocol.Error OUT_OF_ORDER_SEQUENCE_NUMBER,
-// INVALID_PRODUCER_EPOCH and INVALID_TXN_STATE, where nothing was written; ErrFailed.
+// INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE and, for markers, INVALID_RECORD and
+// TRANSACTION_COORDINATOR_FENCED, where nothing was written; ErrFailed.
 func (l *Log) AppendAsLeader(epoch int32, batches []byte) (Appended, error) {
 	unlock, err := l.lockForAppend(len(batches))
 	if err != nil {
@@ -56,7 +57,8 @@ func (l *Log) storable(b record.Batch) error {
 	if len(b) > l.maxBatch {
 		return protocol.Errorf(protocol.MessageTooLarge, "record batch of %d bytes is larger than a log takes, %d", len(b), l.maxBatch)
 	}
-	return nil
+	_, err := markerOf(b)
+	return err
 }
 
 // assign checks the batches against the producers' state and gives them their
@@ -67,6 +69,7 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 	l.producers.begin()
 	for rest := batches; len(rest) > 0; {
 		var b record.Batch
+		var m marker
 		var err error
 		if b, rest, err = record.Next(rest); err != nil {
 			return Appended{}, fmt.Errorf("append: %w", err)
@@ -84,7 +87,10 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 					}, nil
 				}
 			}
-			if err := p.check(b); err != nil {
+			if m, err = markerOf(b); err != nil {
+				return Appended{}, err
+			}
+			if err := p.check(b, m); err != nil {
 				return Appended{}, err
 			}
 		}
@@ -94,7 +100,7 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 			b.SetLogAppendTime(now.UnixMilli())
 		}
 		if b.HasProducerID() {
-			l.producers.stage(b, a.End, now)
+			l.producers.stage(b, m, a.End, now)
 		}
 		a.End = b.LastOffset() + 1
 		a.MaxTimestamp = max(a.MaxTimestamp, b.MaxTimestamp())
@@ -219,7 +225,11 @@ func (l *Log) writeRun(s *segment, batches []byte) (n int, err error) {
 			return 0, err
 		}
 		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
-		l.producers.replay(b, now)
+		if b.HasProducerID() {
+			if err := l.appendedByProducer(s, b, now); err != nil {
+				return 0, err
+			}
+		}
 		end = b.LastOffset() + 1
 		pos += b.Size()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,7 +160,9 @@ func (m *crashModel) append() error {
 	n := m.rnd.IntN(3) + 1
 	name := fmt.Sprintf("%d", m.made)
 	b := batchOf(n, name, int64(m.made))
-	if id := int64(m.rnd.IntN(6)); id > 0 {
+	if id := int64(m.rnd.IntN(9)); id > 5 {
+		b = m.transactional(n, name, id)
+	} else if id > 0 {
 		if p := m.model()[id]; p != nil {
 			b = producerBatchOf(n, name, id, p.epoch, record.AddSequence(p.lastSequence(), 1))
 		} else {
@@ -179,6 +182,19 @@ func (m *crashModel) append() error {
 	}
 	m.batches = append(m.batches, b)
 	return nil
+}
+
+// transactional is a batch of a producer that writes in transactions, or their marker.
+func (m *crashModel) transactional(n int, name string, id int64) record.Batch {
+	p := m.model()[id]
+	if p == nil {
+		return txnBatchOf(n, name, id, 0, 0)
+	}
+	if chance := m.rnd.IntN(10); p.txnFirst >= 0 && chance < 4 || chance == 0 {
+		kind := record.MarkerType(m.rnd.IntN(2))
+		return record.NewMarker(record.Marker{Type: kind, CoordinatorEpoch: p.coordinatorEpoch + int32(m.rnd.IntN(2))}, id, p.epoch+int16(m.rnd.IntN(2)), 1000)
+	}
+	return txnBatchOf(n, name, id, p.epoch, record.AddSequence(p.lastSequence(), 1))
 }
 
 func (m *crashModel) truncate() error {
@@ -257,9 +273,54 @@ func (m *crashModel) readSomething() {
 func (m *crashModel) model() map[int64]*producer {
 	ps := newProducers(m.cfg)
 	for _, b := range m.batches {
-		ps.replay(b, m.now)
+		if b.HasProducerID() {
+			k, _ := markerOf(b)
+			ps.replay(b, k, m.now)
+		}
 	}
 	return ps.known
+}
+
+// aborted is the aborted transactions by everything that was ever appended and is
+// there, and the last stable offset.
+func (m *crashModel) aborted() (aborted []AbortedTransaction, lastStable int64) {
+	open := map[int64]int64{} // producer to first offset
+	stable := func(end int64) int64 {
+		for _, first := range open {
+			end = min(end, first)
+		}
+		return end
+	}
+	for _, b := range m.batches {
+		first, ok := open[b.ProducerID()]
+		switch k, marks, _ := b.Marker(); {
+		case marks && ok:
+			delete(open, b.ProducerID())
+			if k.Type == record.Abort {
+				aborted = append(aborted, AbortedTransaction{b.ProducerID(), first, b.LastOffset(), stable(b.LastOffset() + 1)})
+			}
+		case b.IsTransactional() && !b.IsControl() && !ok:
+			open[b.ProducerID()] = b.BaseOffset()
+		}
+	}
+	return aborted, stable(m.log.End())
+}
+
+func (m *crashModel) checkTransactions() {
+	all, lastStable := m.aborted()
+	l := m.log
+	if got := l.LastStable(l.End()); got != lastStable {
+		m.t.Errorf("last stable offset is %d, want %d", got, lastStable)
+	}
+	for range 4 {
+		from := l.Start() + m.rnd.Int64N(l.End()-l.Start()+1)
+		upTo := from + m.rnd.Int64N(l.End()-from+1)
+		got, err := l.AbortedTransactions(from, upTo)
+		want := slices.DeleteFunc(slices.Clone(all), func(a AbortedTransaction) bool { return a.Last < from || a.First >= upTo })
+		if err != nil || !slices.Equal(got, want) {
+			m.t.Errorf("aborted transactions of %d to %d in %d..%d: got %+v, %v; want %+v", from, upTo, l.Start(), l.End(), got, err, want)
+		}
+	}
 }
 
 // check compares the log with the model.
@@ -294,6 +355,7 @@ func (m *crashModel) check() {
 		}
 	}
 	m.checkProducers()
+	m.checkTransactions()
 }
 
 func (m *crashModel) checkProducers() {
@@ -302,7 +364,7 @@ func (m *crashModel) checkProducers() {
 	defer m.log.mu.Unlock()
 	for id, w := range want {
 		g := m.log.producers.known[id]
-		if g == nil || g.epoch != w.epoch || g.n != w.n || g.batches != w.batches {
+		if g == nil || g.epoch != w.epoch || g.n != w.n || !slices.Equal(g.batches[:g.n], w.batches[:w.n]) || g.txnFirst != w.txnFirst || g.coordinatorEpoch != w.coordinatorEpoch {
 			m.t.Errorf("producer %d: got %+v, want %+v", id, g, w)
 		}
 	}

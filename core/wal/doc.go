@@ -12,8 +12,9 @@
 // Promises:
 //   - Everything before Durable survives a power cut, in order and once.
 //   - Everything before End survives the death of the process.
-//   - Producer state (the last five batches of every idempotent producer) always
-//     equals what a reading of the log would give.
+//   - Producer state (the last five batches of every idempotent producer, its open
+//     transaction) and the index of aborted transactions always equal what a reading of
+//     the log would give.
 //   - An error of the disk is final. The log answers [ErrFailed] from then on; the
 //     caller closes it and does not go on with the directory.
 //

@@ -129,6 +129,7 @@ func (d *dumper) segment(base int64) (end int64) {
 	}
 	d.printf("Dumping %s\nLog starting offset: %d\n", s.name, base)
 	positions := map[int64]int64{} // position of a batch to its last offset
+	aborts := map[int64]int64{}    // offset of an abort marker to its producer
 	sc := &scanner{file: s.file, limit: size, max: DefaultConfig().MaxBatchBytes, verify: true}
 	for {
 		b, at, err := sc.next()
@@ -144,13 +145,49 @@ func (d *dumper) segment(base int64) (end int64) {
 		}
 		d.batch(b, at)
 		positions[at] = b.LastOffset()
+		if m, ok, err := b.Marker(); err != nil {
+			d.problem("batch at position %d: %w", at, err)
+		} else if ok && m.Type == record.Abort {
+			aborts[b.LastOffset()] = b.ProducerID()
+		}
 		end = b.LastOffset() + 1
 	}
 	if d.opts.Verify {
 		d.offsetIndex(base, positions)
 		d.timeIndex(base, end)
 	}
+	d.txnIndex(base, aborts)
 	return end
+}
+
+// txnIndex prints the aborted transactions whose markers are in a segment. Each entry
+// must have its marker; a marker has none if it ended nothing.
+func (d *dumper) txnIndex(base int64, aborts map[int64]int64) {
+	name := offsetName(d.dir, base, txnIndexSuffix)
+	b, err := disk.ReadFile(d.fsys, name)
+	if err != nil {
+		if !isNotExist(err) {
+			d.problem("%w", err)
+		}
+		return
+	}
+	d.printf("Dumping %s\n", name)
+	last := int64(-1)
+	for ; len(b) >= txnEntrySize; b = b[txnEntrySize:] {
+		a, err := decodeAborted(b)
+		if err != nil {
+			d.problem("%s: %w", name, err)
+			return
+		}
+		d.printf("version: %d producerId: %d firstOffset: %d lastOffset: %d lastStableOffset: %d\n", txnIndexVersion, a.ProducerID, a.First, a.Last, a.LastStable)
+		if id, ok := aborts[a.Last]; d.opts.Verify && (!ok || id != a.ProducerID || a.Last <= last || a.First >= a.Last || a.LastStable > a.Last+1) {
+			d.problem("%s: an abort of producer %d at offset %d after %d, first offset %d, last stable offset %d, does not agree with the log", name, a.ProducerID, a.Last, last, a.First, a.LastStable)
+		}
+		last = a.Last
+	}
+	if len(b) > 0 {
+		d.problem("%s: %d bytes are left behind the last entry", name, len(b))
+	}
 }
 
 // batch prints one batch in the words of Kafka's tool.

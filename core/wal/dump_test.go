@@ -17,6 +17,9 @@ func TestDump(t *testing.T) {
 		mustAppend(t, l, i/6, producerBatchOf(2, "r", 7, 0, 2*i))
 	}
 	mustAppend(t, l, 2, batchOf(1, "last", 2000))
+	mustAppend(t, l, 2, txnBatchOf(1, "t", 8, 1, 0))
+	mustAppend(t, l, 2, txnBatchOf(1, "t", 9, 0, 0))
+	mustAppend(t, l, 2, abortOf(8, 1, 4))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -39,21 +42,25 @@ func TestDump(t *testing.T) {
 
 func TestDumpFindsDamage(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, dir, smallConfig())
-	for range 12 {
+	cfg := smallConfig()
+	cfg.SegmentBytes = 1 << 20
+	l := open(t, dir, cfg)
+	for range 10 {
 		mustAppend(t, l, 0, batchOf(2, "r", 1))
 	}
+	mustAppend(t, l, 0, txnBatchOf(1, "t", 8, 1, 0))
+	mustAppend(t, l, 0, abortOf(8, 1, 4))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, suffix := range []string{logSuffix, indexSuffix} {
+	for _, suffix := range []string{logSuffix, indexSuffix, txnIndexSuffix} {
 		name := offsetName(dir, 0, suffix)
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		damaged := append([]byte(nil), b...)
-		damaged[len(b)-1] ^= 1
+		damaged[len(b)-1] ^= 0x80
 		if err := os.WriteFile(name, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -66,6 +66,38 @@ func FuzzDecoders(f *testing.F) {
 	})
 }
 
+// FuzzTxnIndex reads a transaction index whose file holds anything.
+func FuzzTxnIndex(f *testing.F) {
+	e := AbortedTransaction{ProducerID: 1, First: 2, Last: 5, LastStable: 6}.encode()
+	f.Add(e[:], int64(3))
+	f.Add(append(e[:], e[:]...), int64(0))
+	f.Fuzz(func(t *testing.T, b []byte, from int64) {
+		fsys := disktest.New()
+		if err := disk.WriteFile(fsys, "/x", b, false); err != nil {
+			t.Fatal(err)
+		}
+		x := newTxnIndex(fsys, nil, "/x")
+		usable, err := x.load(0, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := int64(-1)
+		_, err = x.each(from, func(a AbortedTransaction) bool {
+			if usable && (a.Last <= last || a.Last < from) {
+				t.Errorf("%+v after a marker at %d, from %d", a, last, from)
+			}
+			last = a.Last
+			return false
+		})
+		if usable && err != nil {
+			t.Fatal(err)
+		}
+		if err := x.replace([]AbortedTransaction{{1, 2, 3, 4}}); err != nil || x.count() != 1 {
+			t.Fatalf("replace: %v, %d entries", err, x.count())
+		}
+	})
+}
+
 // FuzzIndex looks up in an index whose file holds anything.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, 0, 0, 0, 80, 0, 0, 0, 9, 0, 0, 1, 0}, uint32(5))

@@ -30,6 +30,17 @@ func producerBatchOf(n int, name string, id int64, epoch int16, sequence int32) 
 	return record.Batch(b.Bytes())
 }
 
+// txnBatchOf is producerBatchOf in a transaction.
+func txnBatchOf(n int, name string, id int64, epoch int16, sequence int32) record.Batch {
+	b := record.NewBuilder()
+	b.SetProducer(id, epoch, sequence)
+	b.SetTransactional()
+	for i := range n {
+		b.Add(1000, nil, fmt.Appendf(nil, "%s/%d", name, i))
+	}
+	return record.Batch(b.Bytes())
+}
+
 func smallConfig() Config {
 	cfg := DefaultConfig()
 	cfg.SegmentBytes = 600

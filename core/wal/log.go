@@ -45,6 +45,7 @@ type Log struct {
 	marked    bool    // the clean-shutdown marker is there
 	admitted  int     // bytes that the append under way may queue
 	snapped   snapped // the last snapshot within a segment
+	redoTxns  redoTxns
 
 	roundMu    sync.Mutex
 	checkpoint checkpoint
@@ -52,15 +53,17 @@ type Log struct {
 	flushed    int64 // the files are on stable storage up to here
 	commits    commits
 
-	marks    marks
-	view     atomic.Pointer[view]
-	start    atomic.Int64
-	end      atomic.Int64
-	durable  atomic.Int64
-	epochs   epochCache
-	dirDirty atomic.Bool // a new segment's names are not yet on stable storage
-	closed   atomic.Bool
-	failure  atomic.Pointer[failure]
+	marks   marks
+	view    atomic.Pointer[view]
+	start   atomic.Int64
+	end     atomic.Int64
+	durable atomic.Int64
+	epochs  epochCache
+
+	undecided undecided
+	dirDirty  atomic.Bool // a new segment's names are not yet on stable storage
+	closed    atomic.Bool
+	failure   atomic.Pointer[failure]
 }
 
 // view is the list of segments, ascending, never empty. It never changes: whoever

@@ -141,6 +141,9 @@ func (l *Log) checkpointFiles() error {
 	if err := active.file.Sync(); err != nil {
 		return l.fail("sync", err)
 	}
+	if err := active.txns.sync(); err != nil { // recovery makes anew only what lies behind the point
+		return l.fail("sync transaction index", err)
+	}
 	for _, x := range []*index{active.offsets, active.times} {
 		if err := x.syncFlushed(); err != nil {
 			return l.fail("sync index", err)

@@ -70,7 +70,7 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 	}
 	l := &Log{
 		dir: dir, fsys: o.fsys, files: o.files, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
-		cfg: cfg, producers: newProducers(cfg),
+		cfg: cfg, producers: newProducers(cfg), redoTxns: noRedo(),
 		committer: o.committer, onDurable: o.onDurable,
 	}
 	l.mode.Store(uint32(cfg.Sync))
@@ -154,7 +154,7 @@ func (l *Log) checkTopicID(want *[16]byte) error {
 }
 
 // sweep removes what was left half done and returns the bases of the segments,
-// ascending. It notes the producer snapshots.
+// ascending. It notes the producer snapshots and the transaction indexes.
 func (l *Log) sweep(names []string) (bases []int64, err error) {
 	for _, name := range names {
 		if base, ok := parseOffsetName(name, logSuffix); ok {
@@ -162,6 +162,9 @@ func (l *Log) sweep(names []string) (bases []int64, err error) {
 		}
 		if offset, ok := parseOffsetName(name, snapshotSuffix); ok {
 			l.snapshots = append(l.snapshots, offset)
+		}
+		if base, ok := parseOffsetName(name, txnIndexSuffix); ok {
+			l.redoTxns.files = append(l.redoTxns.files, base)
 		}
 	}
 	slices.Sort(bases)
@@ -183,7 +186,7 @@ func leftOver(name string, bases []int64) bool {
 	if strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, deletedSuffix) {
 		return true
 	}
-	for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
+	for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		if base, ok := parseOffsetName(name, suffix); ok {
 			_, there := slices.BinarySearch(bases, base)
 			return !there
@@ -214,6 +217,7 @@ func (l *Log) create() error {
 	l.view.Store(&view{[]*segment{s}})
 	l.epochs.truncateEnd(start)
 	l.publishBounds(start, start)
+	l.undecided.reset(nil)
 	// The directory's own name, then the segment's in it.
 	return errors.Join(l.fsys.SyncDir(filepath.Dir(l.dir)), l.fsys.SyncDir(l.dir))
 }
@@ -238,5 +242,6 @@ func (l *Log) removeSegmentFiles(base int64) error {
 		disk.RemoveIfThere(l.fsys, name+deletedSuffix),
 		disk.RemoveIfThere(l.fsys, offsetName(l.dir, base, indexSuffix)),
 		disk.RemoveIfThere(l.fsys, offsetName(l.dir, base, timeIndexSuffix)),
+		disk.RemoveIfThere(l.fsys, offsetName(l.dir, base, txnIndexSuffix)),
 	)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/protocol/record"
 )
 
 // takeSnapshot writes the producers' state at offset, which is the end of what
@@ -37,7 +38,8 @@ func (l *Log) removeSnapshots(goes func(offset int64) bool) (err error) {
 
 // recoverProducers makes the producers' state that of the log up to end: from the
 // newest snapshot that can be read, and the batches after it. Snapshots beyond end
-// and unreadable ones go; each segment then has one at its base again.
+// and unreadable ones go; each segment then has one at its base again. Transaction
+// indexes that a crash may have left behind are made anew on the way.
 func (l *Log) recoverProducers(end int64) error {
 	if err := l.removeSnapshotsBeyond(end); err != nil {
 		return err
@@ -46,7 +48,9 @@ func (l *Log) recoverProducers(end int64) error {
 	segments := l.view.Load().segments
 	from := segments[0].base
 	for _, offset := range slices.Backward(l.snapshots) {
-
+		if offset > l.redoTxns.marker {
+			continue // what it knows is right, but the index needs the markers before it
+		}
 		b, err := disk.ReadFile(l.fsys, offsetName(l.dir, offset, snapshotSuffix))
 		if err != nil {
 			return err
@@ -61,6 +65,8 @@ func (l *Log) recoverProducers(end int64) error {
 			return err
 		}
 	}
+	txns := &undecided{}
+	txns.reset(l.producers.openTransactions())
 	for i, s := range segments {
 		next := end
 		if i < len(segments)-1 {
@@ -74,11 +80,14 @@ func (l *Log) recoverProducers(end int64) error {
 				return err
 			}
 		}
-		if err := l.replayProducers(s, from); err != nil {
+		if err := l.replayProducers(txns, s, from); err != nil {
 			return s.corrupt(err)
 		}
 	}
-	return nil
+	err := l.redoTxns.finish(l)
+	l.redoTxns = noRedo()
+	l.undecided.reset(txns.open)
+	return err
 }
 
 // removeSnapshotsBeyond removes, durably, the snapshots that know of more than
@@ -94,15 +103,30 @@ func (l *Log) removeSnapshotsBeyond(end int64) error {
 }
 
 // replayProducers notes the batches of s from offset from on.
-func (l *Log) replayProducers(s *segment, from int64) error {
+func (l *Log) replayProducers(txns *undecided, s *segment, from int64) error {
 	sc := borrowScanner(s.file, 0, s.size.Load(), l.maxBatch)
 	defer sc.release()
 	now := l.now()
-	b, _, err := s.find(max(from, s.base), sc)
-	for ; b != nil && err == nil; b, _, err = sc.next() {
-		if b.BaseOffset() >= from {
-			l.producers.replay(b, now)
+	b, at, err := s.find(max(from, s.base), sc)
+	for ; b != nil && err == nil; b, at, err = sc.next() {
+		if b.BaseOffset() < from || !b.HasProducerID() {
+			continue
 		}
+		if b.IsControl() { // the scanner has the header only
+			whole, err := sc.bytes(at, b.Size())
+			if err != nil {
+				return err
+			}
+			b = record.Batch(whole)
+		}
+		aborted, ok, err := l.noteProducer(txns, b, now)
+		if err != nil {
+			return err
+		}
+		if ok && aborted.Last >= l.redoTxns.from {
+			l.redoTxns.entries[s] = append(l.redoTxns.entries[s], aborted)
+		}
+		txns.decide(none)
 	}
 	return err
 }
@@ -119,5 +143,5 @@ func (l *Log) dropStraySnapshots(v *view) error {
 // producers' state at the end, durable.
 func (l *Log) snapshotState(v *view) error {
 	s := v.active()
-	return errors.Join(s.flushIndexes(), s.offsets.sync(), s.times.sync(), l.takeSnapshot(l.end.Load(), true))
+	return errors.Join(s.flushIndexes(), s.offsets.sync(), s.times.sync(), s.txns.sync(), l.takeSnapshot(l.end.Load(), true))
 }

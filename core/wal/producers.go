@@ -11,6 +11,24 @@ import (
 	"github.com/quorate/quorate/protocol/record"
 )
 
+// marker is the transaction marker of a control batch; not ok for any other batch.
+type marker struct {
+	record.Marker
+	ok bool
+}
+
+// markerOf returns the marker of a whole batch. The error is a *protocol.Error.
+func markerOf(b record.Batch) (marker, error) {
+	if !b.IsControl() {
+		return marker{}, nil
+	}
+	m, ok, err := b.Marker()
+	if err != nil {
+		return marker{}, protocol.Errorf(protocol.InvalidRecord, "transaction marker: %v", err)
+	}
+	return marker{m, ok}, nil
+}
+
 // producerBatches is how many batches of a producer are remembered: as many as a
 // client may have in flight (max.in.flight.requests.per.connection).
 const producerBatches = 5
@@ -75,13 +93,19 @@ func (p *producer) duplicate(b record.Batch) *producerBatch {
 
 // check tells if b may follow. A producer that is not known (p is nil) may begin
 // with any sequence: its state may have expired or been deleted with its records.
-func (p *producer) check(b record.Batch) error {
+//
+// A marker may begin a later epoch of the producer, which fences it (KIP-890); one of a
+// coordinator that was replaced is refused.
+func (p *producer) check(b record.Batch, m marker) error {
 	epoch, first := b.ProducerEpoch(), b.BaseSequence()
 	switch {
 	case p == nil:
 		return nil
 	case epoch < p.epoch:
 		return protocol.Errorf(protocol.InvalidProducerEpoch, "producer %d has epoch %d now, not %d", p.id, p.epoch, epoch)
+	case m.ok && m.CoordinatorEpoch < p.coordinatorEpoch:
+		return protocol.Errorf(protocol.TransactionCoordinatorFenced,
+			"marker for producer %d is of coordinator epoch %d, one of epoch %d has written here", p.id, m.CoordinatorEpoch, p.coordinatorEpoch)
 	case b.IsControl():
 		return nil
 	case epoch > p.epoch && first != 0:
@@ -96,16 +120,20 @@ func (p *producer) check(b record.Batch) error {
 	return nil
 }
 
-// add notes batch b, whose first record has offset base. It checks nothing: what
-// is in the log is true.
-func (p *producer) add(b record.Batch, base int64, now time.Time) {
+// add notes batch b, whose first record has offset base, and its marker. It checks
+// nothing: what is in the log is true.
+func (p *producer) add(b record.Batch, m marker, base int64, now time.Time) {
 	p.seen = now
+	if b.IsControl() && !m.ok {
+		return // of another kind, which says nothing of the producer
+	}
 	p.timestamp = b.MaxTimestamp()
 	if b.ProducerEpoch() != p.epoch {
 		p.epoch, p.n = b.ProducerEpoch(), 0
 	}
-	if b.IsControl() { // commit or abort: either ends the transaction
+	if m.ok { // commit or abort: either ends the transaction
 		p.txnFirst = -1
+		p.coordinatorEpoch = max(p.coordinatorEpoch, m.CoordinatorEpoch)
 		return
 	}
 	if b.IsTransactional() && p.txnFirst < 0 {
@@ -154,7 +182,7 @@ func (ps *producers) find(id int64, now time.Time) *producer {
 }
 
 // stage notes batch b as part of the append under way.
-func (ps *producers) stage(b record.Batch, base int64, now time.Time) {
+func (ps *producers) stage(b record.Batch, m marker, base int64, now time.Time) {
 	id := b.ProducerID()
 	p := ps.find(id, now)
 	switch {
@@ -165,7 +193,7 @@ func (ps *producers) stage(b record.Batch, base int64, now time.Time) {
 		ps.pending = append(ps.pending, *p)
 		p = &ps.pending[len(ps.pending)-1]
 	}
-	p.add(b, base, now)
+	p.add(b, m, base, now)
 }
 
 // commit makes the staged batches part of the state.
@@ -199,14 +227,16 @@ func (ps *producers) expire(now time.Time) {
 }
 
 // evict makes room: it forgets the expired, or else the sixteenth that wrote
-// nothing for the longest.
+// nothing for the longest. Those with an open transaction stay, whatever the limit:
+// the last stable offset waits for them.
 func (ps *producers) evict(now time.Time) {
 	ps.expire(now)
 	if len(ps.known) < ps.max {
 		return
 	}
-	oldest := slices.SortedFunc(maps.Values(ps.known), func(a, b *producer) int { return a.seen.Compare(b.seen) })
-	for _, p := range oldest[:max(1, len(oldest)/16)] {
+	oldest := slices.DeleteFunc(slices.Collect(maps.Values(ps.known)), func(p *producer) bool { return p.txnFirst >= 0 })
+	slices.SortFunc(oldest, func(a, b *producer) int { return a.seen.Compare(b.seen) })
+	for _, p := range oldest[:min(len(oldest), max(1, len(oldest)/16))] {
 		delete(ps.known, p.id)
 	}
 }
@@ -216,14 +246,28 @@ func (ps *producers) sorted() []*producer {
 	return slices.SortedFunc(maps.Values(ps.known), func(a, b *producer) int { return cmp.Compare(a.id, b.id) })
 }
 
-// replay notes a batch that is in the log.
-func (ps *producers) replay(b record.Batch, now time.Time) {
-	if !b.HasProducerID() {
-		return
+// openTransactions returns the first offsets of the transactions that are open.
+func (ps *producers) openTransactions() (first []int64) {
+	for _, p := range ps.known {
+		if p.txnFirst >= 0 {
+			first = append(first, p.txnFirst)
+		}
 	}
+	return first
+}
+
+// replay notes a batch of a producer that is in the log. It returns the first offset of
+// the transaction that was open before, and of the one that is now; -1 for none.
+func (ps *producers) replay(b record.Batch, m marker, now time.Time) (before, after int64) {
 	ps.begin()
-	ps.stage(b, b.BaseOffset(), now)
+	before = -1
+	if p := ps.known[b.ProducerID()]; p != nil {
+		before = p.txnFirst
+	}
+	ps.stage(b, m, b.BaseOffset(), now)
+	after = ps.pending[0].txnFirst
 	ps.commit(now)
+	return before, after
 }
 
 // Sizes and version of a producer snapshot.

@@ -153,7 +153,7 @@ func TestSnapshotFormat(t *testing.T) {
 	for i := range int32(2) {
 		b := producerBatchOf(2, "r", 7, 3, 2*i)
 		b.SetBaseOffset(int64(10 + 2*i))
-		ps.replay(b, time.Time{})
+		ps.replay(b, marker{}, time.Time{})
 	}
 	want := "0001" + "ebcfeb30" + "00000002" +
 		"0000000000000007" + "0003" + "00000001" + "000000000000000b" + "00000001" + "00000000000003e8" + "ffffffff" + "ffffffffffffffff" +

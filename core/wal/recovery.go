@@ -47,6 +47,9 @@ func (l *Log) recover(bases []int64) (err error) {
 			Reason: fmt.Sprintf("the log ends at offset %d, but had been on stable storage up to %d at least", end, known),
 		}
 	}
+	if err := l.loadTxnIndexes(segments, end); err != nil {
+		return err
+	}
 	l.view.Store(&view{segments})
 	l.epochs.truncateEnd(end)
 	l.epochs.truncateStart(l.checkpoint.start)
@@ -209,6 +212,9 @@ func (l *Log) walk(s *segment, sc *scanner, end int64) (int64, error) {
 		if err := s.note(b, at, l.cfg.IndexIntervalBytes); err != nil {
 			return end, err
 		}
+		if sc.verify && b.IsControl() && b.BaseOffset() >= l.checkpoint.start {
+			l.redoTxns.marker = min(l.redoTxns.marker, b.BaseOffset())
+		}
 		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
 		end = b.LastOffset() + 1
 	}
@@ -218,12 +224,15 @@ func (l *Log) walk(s *segment, sc *scanner, end int64) (int64, error) {
 func (l *Log) scanFrom(s *segment, end int64) (int64, error) {
 	p := l.point
 	if p.segment != s.base || p.position > s.size.Load() {
+		l.redoTxns.from = min(l.redoTxns.from, s.base)
 		return l.scan(s, end)
 	}
 	usable, err := s.loadIndexPrefix(p)
 	if err != nil || !usable {
+		l.redoTxns.from = min(l.redoTxns.from, s.base)
 		return l.rescan(s, end, err)
 	}
+	l.redoTxns.from = min(l.redoTxns.from, p.offset)
 	end, from, err := s.resumeAt(p, l.maxBatch)
 	if err != nil {
 		return end, err

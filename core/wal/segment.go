@@ -10,7 +10,7 @@ import (
 	"github.com/quorate/quorate/protocol/record"
 )
 
-// segment is a part of the log: one .log file and its two indexes. The last one
+// segment is a part of the log: one .log file and its indexes. The last one
 // of a log is active and grows; the others are sealed and never change.
 //
 // What is atomic may be read by anybody; the rest belongs to whoever the comment says.
@@ -20,6 +20,7 @@ type segment struct {
 	file    *filecache.File
 	offsets *index
 	times   *index
+	txns    *txnIndex
 
 	size    atomic.Int64 // bytes that are published
 	maxTime atomic.Int64 // largest timestamp, or record.NoTimestamp
@@ -42,6 +43,7 @@ func newSegment(fsys FS, files *filecache.Cache, dir string, base int64) *segmen
 		base: base, name: name, file: files.Lazy(fsys, name),
 		offsets: newIndex(files.LazyCreate(fsys, offsetName(dir, base, indexSuffix)), offsetEntrySize, 0),
 		times:   newIndex(files.LazyCreate(fsys, offsetName(dir, base, timeIndexSuffix)), timeEntrySize, 0),
+		txns:    newTxnIndex(fsys, files, offsetName(dir, base, txnIndexSuffix)),
 	}
 	s.maxTime.Store(record.NoTimestamp)
 	return s
@@ -100,11 +102,11 @@ func (s *segment) flushIndexes() error {
 
 // sync makes a sealed segment durable.
 func (s *segment) sync() error {
-	return errors.Join(s.file.Sync(), s.offsets.sync(), s.times.sync())
+	return errors.Join(s.file.Sync(), s.offsets.sync(), s.times.sync(), s.txns.sync())
 }
 
 func (s *segment) close() error {
-	return errors.Join(s.file.Close(), s.offsets.close(), s.times.close())
+	return errors.Join(s.file.Close(), s.offsets.close(), s.times.close(), s.txns.close())
 }
 
 // find returns the batch with offset, or the first one after it: its header, valid
@@ -138,9 +140,13 @@ func (s *segment) truncated(size, end int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	txns, err := s.txns.truncated(end)
+	if err != nil {
+		return nil, err
+	}
 	c := &segment{
 		base: s.base, name: s.name, file: s.file, headSynced: s.headSynced, born: s.born,
-		offsets: s.offsets.truncated(offsets), times: s.times.truncated(times),
+		offsets: s.offsets.truncated(offsets), times: s.times.truncated(times), txns: txns,
 	}
 	c.size.Store(size)
 	c.maxTime.Store(record.NoTimestamp)
@@ -149,7 +155,7 @@ func (s *segment) truncated(size, end int64) (*segment, error) {
 
 // cut shortens the files to what the segment says, durably.
 func (s *segment) cut() error {
-	if err := errors.Join(s.file.Truncate(s.size.Load()), s.offsets.cut(), s.times.cut()); err != nil {
+	if err := errors.Join(s.file.Truncate(s.size.Load()), s.offsets.cut(), s.times.cut(), s.txns.cut()); err != nil {
 		return err
 	}
 	return s.file.Sync()

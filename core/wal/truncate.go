@@ -126,6 +126,7 @@ func (l *Log) reset(start int64) error {
 		return err
 	}
 	clear(l.producers.known)
+	l.undecided.reset(nil)
 	if err := l.fsys.SyncDir(l.dir); err != nil {
 		return err
 	}
