@@ -3,6 +3,7 @@ package protocol
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -211,10 +212,16 @@ func fetchFromKmsg(k *kmsg.FetchRequest, version int16) *FetchRequest {
 	for _, t := range k.Topics {
 		topic := FetchTopic{Name: t.Topic, ID: t.TopicID}
 		for _, p := range t.Partitions {
-			topic.Partitions = append(topic.Partitions, FetchPartition{
+			part := FetchPartition{
 				Partition: p.Partition, CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
-				MaxBytes: p.PartitionMaxBytes, Offset: p.FetchOffset, LogStart: p.LogStartOffset,
+				MaxBytes: p.PartitionMaxBytes, Offset: p.FetchOffset, LogStart: p.LogStartOffset, DurableEnd: -1, KnownMark: -1,
+			}
+			p.UnknownTags.Each(func(tag uint32, value []byte) {
+				if tag == FollowerTag && version >= flexibleFetch {
+					part.DurableEnd, part.KnownMark = int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))
+				}
 			})
+			topic.Partitions = append(topic.Partitions, part)
 		}
 		r.Topics = append(r.Topics, topic)
 	}
@@ -244,6 +251,9 @@ func someFetch(random *rand.Rand, version int16) *kmsg.FetchRequest {
 			if random.IntN(2) == 0 {
 				p.HighWatermark, p.ReplicaDirectoryID = 77, [16]byte{1}
 				p.UnknownTags.Set(50, []byte("tag"))
+			}
+			if random.IntN(2) == 0 {
+				p.UnknownTags.Set(FollowerTag, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, random.Uint64()), random.Uint64()))
 			}
 			t.Partitions = append(t.Partitions, p)
 			f.Partitions = append(f.Partitions, random.Int32())

@@ -40,7 +40,17 @@ type FetchPartition struct {
 	LastFetchedEpoch   int32 // -1: unknown
 	MaxBytes           int32
 	Offset, LogStart   int64
+	// DurableEnd is the end of what a follower that is a broker of Quorate has on
+	// stable storage, at most Offset; -1: it did not say.
+	DurableEnd int64
+	// KnownMark is the high watermark that such a follower was told last; -1: none, or
+	// it did not say.
+	KnownMark int64
 }
+
+// FollowerTag is the tag of a partition's DurableEnd and KnownMark, an int64 each. Kafka
+// has no such field: brokers of Quorate say it to each other, and nobody else reads it.
+const FollowerTag = 10000
 
 // ForgottenTopic is partitions that leave a session.
 type ForgottenTopic struct {
@@ -169,6 +179,7 @@ func (r *FetchRequest) readTopicName(b *body, flexible bool) (name string, id [1
 
 func (r *FetchRequest) readPartition(b *body, p *FetchPartition, flexible bool) {
 	p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStart = -1, -1, -1
+	p.DurableEnd, p.KnownMark = -1, -1
 	p.Partition = b.int32()
 	if r.Version >= 9 {
 		p.CurrentLeaderEpoch = b.int32()
@@ -182,7 +193,11 @@ func (r *FetchRequest) readPartition(b *body, p *FetchPartition, flexible bool) 
 	}
 	p.MaxBytes = b.int32()
 	if flexible {
-		b.tags(nil)
+		b.tags(func(tag uint32, field *body) {
+			if tag == FollowerTag {
+				p.DurableEnd, p.KnownMark = field.int64(), field.int64()
+			}
+		})
 	}
 }
 

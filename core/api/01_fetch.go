@@ -49,7 +49,10 @@ func (a *API) fetch(ctx context.Context, kind Kind, listener string, req *protoc
 	}
 	img := a.images.Current()
 	f := fetching{api: a, img: img, req: req, topics: topics, resp: &protocol.FetchResponse{}, hints: leaderHints{img: img, listener: listener}}
-	f.plan(kind == Cluster)
+	if kind == Cluster {
+		f.reader = &replica.Follower{ID: req.ReplicaID, Epoch: req.ReplicaEpoch}
+	}
+	f.plan()
 	f.answer(a.replicas.Fetch(ctx, replica.FetchPlan{
 		Parts:    f.parts,
 		MinBytes: f.minBytes(),
@@ -97,6 +100,7 @@ type fetching struct {
 	img    *metadata.Image
 	req    *protocol.FetchRequest
 	topics []protocol.FetchTopic // that are asked for: of the request, or of its session
+	reader *replica.Follower     // nil: a consumer
 	resp   *protocol.FetchResponse
 	hints  leaderHints
 	parts  []replica.FetchPart
@@ -108,7 +112,7 @@ type place struct{ topic, partition int }
 
 // plan resolves every topic and partition that is asked for. Those that are not
 // here have their error written already.
-func (f *fetching) plan(isReplica bool) {
+func (f *fetching) plan() {
 	f.resp.Topics = make([]protocol.FetchedTopic, len(f.topics))
 	for ti := range f.topics {
 		in, out := &f.topics[ti], &f.resp.Topics[ti]
@@ -123,7 +127,7 @@ func (f *fetching) plan(isReplica bool) {
 			if err != nil {
 				continue
 			}
-			f.parts = append(f.parts, replica.FetchPart{TopicID: topic.ID, Partition: p.Partition, ReadRequest: f.read(p, isReplica)})
+			f.parts = append(f.parts, replica.FetchPart{TopicID: topic.ID, Partition: p.Partition, ReadRequest: f.read(p)})
 			f.places = append(f.places, place{ti, pi})
 		}
 	}
@@ -142,18 +146,17 @@ func (f *fetching) topic(in *protocol.FetchTopic) (*metadata.Topic, error) {
 	return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "no topic %q", in.Name)
 }
 
-func (f *fetching) read(p *protocol.FetchPartition, isReplica bool) replica.ReadRequest {
-	r := replica.ReadRequest{
+func (f *fetching) read(p *protocol.FetchPartition) replica.ReadRequest {
+	return replica.ReadRequest{
 		Offset:             p.Offset,
 		MaxBytes:           int(max(p.MaxBytes, 0)),
 		CurrentLeaderEpoch: p.CurrentLeaderEpoch,
 		LastFetchedEpoch:   p.LastFetchedEpoch,
+		DurableEnd:         p.DurableEnd,
+		KnownMark:          p.KnownMark,
+		Replica:            f.reader,
 		Isolation:          replica.Isolation(f.req.Isolation),
 	}
-	if isReplica {
-		r.Replica = &replica.Follower{ID: f.req.ReplicaID, Epoch: f.req.ReplicaEpoch}
-	}
-	return r
 }
 
 // minBytes is 0 when something failed already: an error is answered at once.

@@ -94,7 +94,9 @@ func (s *fetchSession) topics() []protocol.FetchTopic {
 			topics = append(topics, protocol.FetchTopic{Name: p.key.name, ID: p.key.id})
 			last++
 		}
-		topics[last].Partitions = append(topics[last].Partitions, p.ask)
+		ask := p.ask
+		ask.KnownMark = max(ask.KnownMark, p.mark)
+		topics[last].Partitions = append(topics[last].Partitions, ask)
 	}
 	return topics
 }

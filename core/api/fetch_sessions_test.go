@@ -279,3 +279,25 @@ func TestFetchSessionModel(t *testing.T) {
 		}
 	}
 }
+
+// A session knows what a follower was told, so that the follower need not say it again.
+func TestSessionKnowsTheMark(t *testing.T) {
+	s := newFetchSessions(1)
+	session, _, err := s.begin(Cluster, &protocol.FetchRequest{Version: 17, SessionEpoch: initialSessionEpoch, Topics: []protocol.FetchTopic{
+		{ID: [16]byte{1}, Partitions: []protocol.FetchPartition{{Partition: 0, KnownMark: 3}, {Partition: 1, KnownMark: 9}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero, one := protocol.NewFetchedPartition(0, 0), protocol.NewFetchedPartition(1, 0)
+	zero.HighWatermark, one.HighWatermark = 5, 7
+	resp := &protocol.FetchResponse{Topics: []protocol.FetchedTopic{{ID: [16]byte{1}, Partitions: []protocol.FetchedPartition{zero, one}}}}
+	s.end(session, resp)
+	_, topics, err := s.begin(Cluster, &protocol.FetchRequest{Version: 17, SessionID: resp.SessionID, SessionEpoch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := topics[0].Partitions; p[0].KnownMark != 5 || p[1].KnownMark != 9 {
+		t.Errorf("known high watermarks are %d and %d, want 5 and 9", p[0].KnownMark, p[1].KnownMark)
+	}
+}

@@ -91,6 +91,10 @@ func DefaultConfig() Config {
 	}
 }
 
+// silentAfter is how long a follower that lives and fetches may not be heard of: its
+// fetches are held for FetchMaxWait, and answered.
+func (c Config) silentAfter() time.Duration { return min(c.ReplicaLagTimeMax, 2*c.FetchMaxWait) }
+
 // fs is what logs are opened on.
 func (c Config) fs() wal.FS {
 	if c.FS == nil {

@@ -20,6 +20,9 @@ func (c *cluster) crash(id int32) {
 		copyCrashed(c.t, p, fmt.Sprintf("%s/%s", dir, p))
 	}
 	n.stop()
+	if disk, ok := n.m.cfg.FS.(*faultFS); ok {
+		disk.letGo() // or it would wait for ever
+	}
 	if err := <-n.done; err != nil {
 		c.t.Errorf("broker %d: Run: %v", id, err)
 	}

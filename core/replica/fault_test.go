@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"math/rand/v2"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/quorate/quorate/core/wal/disk"
 )
@@ -15,6 +17,9 @@ type faultFS struct {
 	mu   sync.Mutex
 	gate chan struct{} // syncs of the commit log wait until it is closed; nil: they do not
 	err  error         // of syncs of the commit log
+
+	release func()        // closes gate
+	slow    time.Duration // that a sync of the commit log takes at most, drawn by lot
 }
 
 // hold stops the commit log until the returned function is called.
@@ -23,7 +28,18 @@ func (f *faultFS) hold() (release func()) {
 	defer f.mu.Unlock()
 	gate := make(chan struct{})
 	f.gate = gate
-	return sync.OnceFunc(func() { close(gate) })
+	f.release = sync.OnceFunc(func() { close(gate) })
+	return f.release
+}
+
+// letGo is what hold returned last.
+func (f *faultFS) letGo() {
+	f.mu.Lock()
+	release := f.release
+	f.mu.Unlock()
+	if release != nil {
+		release()
+	}
 }
 
 func (f *faultFS) breakDisk(err error) {
@@ -47,13 +63,16 @@ type faultFile struct {
 
 func (f faultFile) Sync() error {
 	f.fs.mu.Lock()
-	gate, err := f.fs.gate, f.fs.err
+	gate, err, slow := f.fs.gate, f.fs.err, f.fs.slow
 	f.fs.mu.Unlock()
 	if gate != nil {
 		<-gate
 	}
 	if err != nil {
 		return err
+	}
+	if slow > 0 {
+		time.Sleep(rand.N(slow))
 	}
 	return f.File.Sync()
 }

@@ -12,12 +12,15 @@ type FetchPlan struct {
 	Parts []FetchPart // in the order in which MaxBytes is given out
 	// MinBytes is waited for, MaxWait at most. Zero or less does not wait.
 	MinBytes int
-	MaxBytes int // of all partitions; a first batch may go above it
+	MaxBytes int // of all partitions; a first batch may go above it, unless this is 0 and Replica
 	MaxWait  time.Duration
 	// Replica is set if the reader is a follower: it waits for the log's end instead
 	// of the high watermark. Every part's ReadRequest then names it.
 	Replica bool
 }
+
+// report tells if a follower only says what it has, and wants nothing.
+func (p *FetchPlan) report() bool { return p.Replica && p.MaxBytes <= 0 }
 
 // FetchPart is one partition of a FetchPlan.
 type FetchPart struct {
@@ -32,8 +35,13 @@ type FetchResult struct {
 	Err error // a *protocol.Error as Partition.Read or Manager.Partition returns it
 }
 
+// markDelay is how long a leader waits for records that a higher high watermark could
+// ride with, before it tells a follower about the mark alone.
+const markDelay = 10 * time.Millisecond
+
 // Fetch reads partitions, and waits until MinBytes are there, MaxWait has passed,
-// ctx ends, or any partition has an error or diverges. The results are in the order
+// ctx ends, or any partition has an error or diverges. A follower also gets its answer
+// soon after a high watermark has moved. Parts are written to. The results are in the order
 // of plan.Parts. MinOne of the parts is ignored: the first partition that has data
 // gives its first batch whole (KIP-74), others only what fits.
 func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
@@ -47,11 +55,20 @@ func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
 	}
 	w := m.NewWaiter(watch, f.parts...)
 	defer w.Close()
+	marks := f.watchMarks()
+	defer marks.Close()
+	deadline := time.Now().Add(plan.MaxWait)
 	timeout := time.NewTimer(plan.MaxWait)
 	defer timeout.Stop()
 	for !f.read(false) { // at once: something may have come before the waiter
+		if plan.Replica && f.moved && !f.hurries {
+			f.hurries = true
+			marks.Close()
+			timeout.Reset(min(markDelay, time.Until(deadline)))
+		}
 		select {
 		case <-w.C():
+		case <-marks.C():
 		case <-timeout.C:
 			return f.results
 		case <-ctx.Done():
@@ -61,12 +78,23 @@ func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
 	return f.results
 }
 
+// watchMarks returns what wakes a follower's fetch when a high watermark moves.
+func (f *fetching) watchMarks() *Waiter {
+	if !f.plan.Replica {
+		return &Waiter{}
+	}
+	return f.m.NewWaiter(WatchHighWatermark, f.parts...)
+}
+
 // fetching is one Fetch under way.
 type fetching struct {
+	m       *Manager
 	plan    FetchPlan
 	parts   []*Partition // nil where there is an error already
 	results []FetchResult
 	seen    []seen // when results were read
+	moved   bool   // a high watermark is above what the follower knows
+	hurries bool   // the wait was cut short because of that
 }
 
 // seen is what decides on the result of a partition.
@@ -77,6 +105,7 @@ type seen struct {
 
 func newFetching(m *Manager, plan FetchPlan) *fetching {
 	f := &fetching{
+		m:       m,
 		plan:    plan,
 		parts:   make([]*Partition, len(plan.Parts)),
 		results: make([]FetchResult, len(plan.Parts)),
@@ -99,13 +128,25 @@ func (f *fetching) read(first bool) (done bool) {
 		}
 		room := max(0, f.plan.MaxBytes-total)
 		if first || !f.same(i, p, room) {
-			f.readPart(i, p, room, total == 0, first)
+			f.readPart(i, p, room, total == 0 && !f.plan.report(), first)
 		}
 		res := &f.results[i]
 		total += res.Records.Size()
 		done = done || res.Err != nil || res.Diverging != nil
+		f.compareMark(i, first)
 	}
 	return done || total >= f.plan.MinBytes
+}
+
+// compareMark notes if a follower has to hear of a high watermark. One that does not
+// say what it knows knew what there was when its fetch came.
+func (f *fetching) compareMark(i int, first bool) {
+	known := &f.plan.Parts[i].KnownMark
+	if mark := f.results[i].HighWatermark; first && *known < 0 {
+		*known = mark
+	} else if mark > *known {
+		f.moved = true
+	}
 }
 
 // readPart reads a partition anew.

@@ -8,10 +8,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/quorate/quorate/protocol"
 )
@@ -19,14 +19,17 @@ import (
 // fetcher copies every partition that one broker leads and this one follows,
 // with one goroutine and one fetch at a time.
 //
-// A fetch asks from the durable end of the log, so it is also the promise that
-// everything before is on disk: what the leader counts for acks=all. Hence every
-// round syncs what the last one appended before it asks for more.
+// A fetch asks from the end of the log, whose last part may still be on its way to
+// the disk, and says beside it up to where it is durable: what the leader counts for
+// acks=all. What becomes durable while a fetch waits is said by a report (report.go).
 type fetcher struct {
 	m      *Manager
 	leader int32
 	log    *slog.Logger
 	kick   chan struct{} // has a value after set
+
+	asking  atomic.Bool   // a fetch was made up, and not answered: later news is not in it
+	reports *partitionSet // whose durable end moved meanwhile
 
 	mu        sync.Mutex
 	want      map[*Partition]int32 // with their leader epochs; never changed, only replaced
@@ -53,11 +56,12 @@ type pause struct {
 
 func newFetcher(m *Manager, leader int32) *fetcher {
 	return &fetcher{
-		m:      m,
-		leader: leader,
-		log:    m.log.With("leader", leader),
-		kick:   make(chan struct{}, 1),
-		pauses: map[*Partition]pause{},
+		m:       m,
+		leader:  leader,
+		log:     m.log.With("leader", leader),
+		kick:    make(chan struct{}, 1),
+		reports: newPartitionSet(),
+		pauses:  map[*Partition]pause{},
 	}
 }
 
@@ -71,6 +75,7 @@ func (f *fetcher) set(want map[*Partition]int32) {
 		if had, ok := f.want[p]; !ok || had != epoch {
 			more = true
 		}
+		p.fetcher.Store(f)
 	}
 	f.want = want
 	if !more {
@@ -85,14 +90,19 @@ func (f *fetcher) set(want map[*Partition]int32) {
 
 // run fetches until ctx ends.
 func (f *fetcher) run(ctx context.Context) {
+	var reporting sync.WaitGroup
+	reporting.Go(func() { f.runReports(ctx) })
+	defer reporting.Wait()
 	failures := 0
 	for ctx.Err() == nil {
-		positions, changes := f.prepare(ctx, time.Now())
+		f.asking.Store(true)
+		positions, changes := f.prepare(time.Now())
 		if len(positions) == 0 {
 			f.rest(ctx, f.nextTry(time.Now(), f.m.cfg.BackoffMax))
 			continue
 		}
 		resp, err := f.fetch(ctx, f.request(positions), changes)
+		f.asking.Store(false)
 		switch {
 		case errors.Is(err, errInterrupted):
 			f.lane = (f.lane + 1) % len(lanes)
@@ -147,8 +157,8 @@ func (m *Manager) backoff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// prepare makes the logs durable, and returns from where to fetch which.
-func (f *fetcher) prepare(ctx context.Context, now time.Time) (map[*Partition]position, int) {
+// prepare returns from where to fetch which.
+func (f *fetcher) prepare(now time.Time) (map[*Partition]position, int) {
 	f.mu.Lock()
 	want, changes := f.want, f.changes
 	f.mu.Unlock()
@@ -157,38 +167,15 @@ func (f *fetcher) prepare(ctx context.Context, now time.Time) (map[*Partition]po
 		return !ok || epoch != at.epoch
 	})
 	positions := make(map[*Partition]position, len(want))
-	var dirty []*Partition
 	for p := range want {
 		if f.pauses[p].until.After(now) {
 			continue
 		}
 		if pos, ok := p.position(f.leader); ok {
 			positions[p] = pos
-			if p.wal.Safe() < pos.offset {
-				dirty = append(dirty, p)
-			}
-		}
-	}
-	f.sync(ctx, dirty)
-	for _, p := range dirty {
-		if p.wal.Safe() < positions[p].offset {
-			delete(positions, p) // the disk failed, or the broker is stopping
 		}
 	}
 	return positions, changes
-}
-
-// sync makes logs durable, a bounded number at a time.
-func (f *fetcher) sync(ctx context.Context, dirty []*Partition) {
-	var g errgroup.Group
-	g.SetLimit(f.m.cfg.SyncParallel)
-	for _, p := range dirty {
-		g.Go(func() error {
-			p.syncLog(ctx)
-			return nil
-		})
-	}
-	_ = g.Wait() // syncLog keeps its errors
 }
 
 // errInterrupted says that a fetch was given up because there is more to fetch.
@@ -201,11 +188,17 @@ func (f *fetcher) fetch(ctx context.Context, req *kmsg.FetchRequest, changes int
 	if !f.begin(cancel, changes) {
 		return nil, errInterrupted
 	}
-	resp, err := f.m.peers.Request(ctx, f.leader, lanes[f.lane], req)
-	if interrupted := f.end(changes); err != nil {
-		if interrupted {
-			return nil, errInterrupted
-		}
+	resp, err := f.send(ctx, lanes[f.lane], req)
+	if f.end(changes) && err != nil {
+		return nil, errInterrupted
+	}
+	return resp, err
+}
+
+// send is one request and its answer.
+func (f *fetcher) send(ctx context.Context, lane string, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
+	resp, err := f.m.peers.Request(ctx, f.leader, lane, req)
+	if err != nil {
 		return nil, err
 	}
 	fetched, ok := resp.(*kmsg.FetchResponse)

@@ -2,12 +2,12 @@ package replica
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/quorate/quorate/core/metadata"
 	"github.com/quorate/quorate/protocol"
 )
 
@@ -18,13 +18,25 @@ const fetchVersion = 17
 // request builds a fetch from positions. Each one begins with another partition,
 // so that a leader that fills its answer with the first ones starves none.
 func (f *fetcher) request(positions map[*Partition]position) *kmsg.FetchRequest {
-	req := kmsg.NewPtrFetchRequest()
-	req.Version = fetchVersion
-	req.ReplicaState.ID, req.ReplicaState.Epoch = f.m.cfg.BrokerID, f.m.brokerEpoch()
+	req := f.newRequest()
 	// A partition that pauses must not have to wait for the others' long poll.
 	req.MaxWaitMillis = int32(f.nextTry(time.Now(), f.m.cfg.FetchMaxWait).Milliseconds())
 	req.MinBytes, req.MaxBytes = int32(f.m.cfg.FetchMinBytes), int32(f.m.cfg.FetchMaxBytes)
-	for _, p := range f.rotate(positions) {
+	f.turns++
+	addParts(req, sorted(positions, f.turns), positions, int32(f.m.cfg.FetchPartitionMaxBytes))
+	return req
+}
+
+func (f *fetcher) newRequest() *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.Version = fetchVersion
+	req.ReplicaState.ID, req.ReplicaState.Epoch = f.m.cfg.BrokerID, f.m.brokerEpoch()
+	return req
+}
+
+// addParts says of each partition where it is.
+func addParts(req *kmsg.FetchRequest, parts []*Partition, positions map[*Partition]position, maxBytes int32) {
+	for _, p := range parts {
 		last := len(req.Topics) - 1
 		if last < 0 || req.Topics[last].TopicID != p.key.topic {
 			t := kmsg.NewFetchRequestTopic()
@@ -38,14 +50,21 @@ func (f *fetcher) request(positions map[*Partition]position) *kmsg.FetchRequest 
 		part.CurrentLeaderEpoch = pos.epoch
 		part.FetchOffset, part.LastFetchedEpoch = pos.offset, pos.lastEpoch
 		part.LogStartOffset = p.wal.Start()
-		part.PartitionMaxBytes = int32(f.m.cfg.FetchPartitionMaxBytes)
+		part.PartitionMaxBytes = maxBytes
+		part.UnknownTags.Set(protocol.FollowerTag, pos.tag())
 		req.Topics[last].Partitions = append(req.Topics[last].Partitions, part)
 	}
-	return req
 }
 
-// rotate returns the partitions sorted, turned by one more than last time.
-func (f *fetcher) rotate(positions map[*Partition]position) []*Partition {
+// tag is what brokers of Quorate say to each other beside Kafka's fields.
+func (pos position) tag() []byte {
+	b := make([]byte, 0, 16)
+	b = binary.BigEndian.AppendUint64(b, uint64(pos.durable))
+	return binary.BigEndian.AppendUint64(b, uint64(pos.known))
+}
+
+// sorted returns the partitions in their order, beginning with the turn-th.
+func sorted(positions map[*Partition]position, turn int) []*Partition {
 	parts := make([]*Partition, 0, len(positions))
 	for p := range positions {
 		parts = append(parts, p)
@@ -53,31 +72,18 @@ func (f *fetcher) rotate(positions map[*Partition]position) []*Partition {
 	slices.SortFunc(parts, func(a, b *Partition) int {
 		return cmp.Or(slices.Compare(a.key.topic[:], b.key.topic[:]), cmp.Compare(a.key.partition, b.key.partition))
 	})
-	f.turns++
-	by := f.turns % len(parts)
+	by := turn % len(parts)
 	return append(parts[by:len(parts):len(parts)], parts[:by]...)
 }
 
 // apply hands every partition its part of the answer. Parts that were not asked
 // for are ignored; partitions without an answer are asked for again.
 func (f *fetcher) apply(positions map[*Partition]position, resp *kmsg.FetchResponse) {
-	byKey := make(map[partitionKey]*Partition, len(positions))
-	for p := range positions {
-		byKey[p.key] = p
-	}
 	var lag int64
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		for j := range t.Partitions {
-			part := &t.Partitions[j]
-			p := byKey[partitionKey{metadata.UUID(t.TopicID), part.Partition}]
-			if p == nil {
-				continue
-			}
-			f.settle(p, positions[p], p.follow(positions[p], part))
-			lag = max(lag, part.HighWatermark-p.wal.End())
-		}
-	}
+	eachAnswer(positions, resp, func(p *Partition, part *kmsg.FetchResponseTopicPartition) {
+		f.settle(p, positions[p], p.follow(positions[p], part))
+		lag = max(lag, part.HighWatermark-p.wal.End())
+	})
 	f.m.metrics.setFetchLag(f.leader, lag)
 }
 

@@ -4,18 +4,21 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quorate/quorate/core/wal"
 	"github.com/quorate/quorate/protocol"
 )
 
 // follower is what a leader knows of one of its followers, for one leader epoch.
 // Partition.mu guards it.
 type follower struct {
-	end   int64 // its durable end, as it said; -1 before its first fetch
-	epoch int64 // of its registration, as it said; -1 if it did not
-	// lastCaughtUp is the latest time at which it had everything this leader had.
+	end     int64 // of its log, as it said; -1 before its first fetch
+	durable int64 // the part of that it has on stable storage, as it said
+	epoch   int64 // of its registration, as it said; -1 if it did not
+	// lastCaughtUp is a time at which it had everything this leader had: the latest
+	// one, to a quarter of the time that it may lag.
 	lastCaughtUp time.Time
 	lastFetch    time.Time
-	leaderEnd    int64 // this leader's end at lastFetch
+	behind       pace
 }
 
 // newFollowers returns the other replicas at the beginning of an epoch. Members
@@ -35,7 +38,7 @@ func newFollowers(l *leadership, now time.Time) map[int32]*follower {
 	return followers
 }
 
-func newFollower() *follower { return &follower{end: -1, epoch: -1, leaderEnd: -1} }
+func newFollower() *follower { return &follower{end: -1, durable: -1, epoch: -1} }
 
 // trackReplicas follows a change of the assignment. Partition.mu is held.
 func (p *Partition) trackReplicas(l *leadership, now time.Time) {
@@ -52,23 +55,78 @@ func (p *Partition) trackReplicas(l *leadership, now time.Time) {
 	p.followers = assigned
 }
 
-// fetched records that the follower asked for everything from offset on.
-func (f *follower) fetched(offset, leaderEnd, epoch int64, now time.Time) {
-	if f.end >= 0 && epoch != f.epoch {
-		f.lastCaughtUp = time.Time{} // another process: what the old one had may be gone
+// safe is how much of the log a follower holds in the way that the topic asks for:
+// on stable storage, or in its page cache.
+func (f *follower) safe(l *leadership) int64 {
+	if l.settings.log.Sync == wal.SyncAlways {
+		return f.durable
+	}
+	return f.end
+}
+
+// fetched records what a follower said that it has. It is false if a process said it
+// that has been replaced since.
+//
+// In one epoch of the leader one process of a follower never loses what it has, so
+// what arrives late, by another connection, takes nothing back.
+func (f *follower) fetched(l *leadership, r *ReadRequest, leaderEnd int64, now time.Time, lagMax time.Duration) bool {
+	end, durable, epoch := r.Offset, r.Offset, r.Replica.Epoch
+	if r.DurableEnd >= 0 {
+		durable = min(r.DurableEnd, end)
 	}
 	switch {
-	case offset >= leaderEnd:
-		f.lastCaughtUp = now
-	case offset >= f.leaderEnd && f.lastFetch.After(f.lastCaughtUp):
-		f.lastCaughtUp = f.lastFetch // it has now what there was then
+	case epoch >= 0 && epoch < f.epoch:
+		return false
+	case f.end >= 0 && epoch != f.epoch:
+		f.lastCaughtUp = time.Time{} // another process: what the old one had may be gone
+	case epoch >= 0:
+		end, durable = max(end, f.end), max(durable, f.durable)
 	}
-	f.end, f.epoch, f.lastFetch, f.leaderEnd = offset, epoch, now, leaderEnd
+	f.end, f.durable, f.epoch, f.lastFetch = end, durable, epoch, now
+	if f.safe(l) >= leaderEnd {
+		f.lastCaughtUp, f.behind = now, pace{}
+	}
+	if at, ok := f.behind.reached(f.safe(l)); ok && at.After(f.lastCaughtUp) {
+		f.lastCaughtUp = at // it has now what there was then
+	}
+	f.behind.note(leaderEnd, now, lagMax)
+	return true
 }
 
 // caughtUp tells if it has everything, or had everything not long ago.
-func (f *follower) caughtUp(leaderEnd int64, now time.Time, lagMax time.Duration) bool {
-	return f.end == leaderEnd || now.Sub(f.lastCaughtUp) <= lagMax
+func (f *follower) caughtUp(l *leadership, leaderEnd int64, now time.Time, lagMax time.Duration) bool {
+	return f.safe(l) == leaderEnd || now.Sub(f.lastCaughtUp) <= lagMax
+}
+
+// pace is where the leader's log ended at some moments that a follower has yet to
+// reach, the earliest first. A follower fetches on while its disk is at work, so that
+// what it has durably may be several fetches behind and never at the end.
+type pace struct {
+	ends [4]int64
+	at   [4]time.Time
+	n    int
+}
+
+// note remembers a moment, unless there is a recent one or no room.
+func (p *pace) note(end int64, now time.Time, lagMax time.Duration) {
+	if p.n == len(p.ends) || p.n > 0 && now.Sub(p.at[p.n-1]) < lagMax/time.Duration(len(p.ends)) {
+		return
+	}
+	p.ends[p.n], p.at[p.n] = end, now
+	p.n++
+}
+
+// reached forgets the moments whose end a follower has, and returns the latest.
+func (p *pace) reached(safe int64) (at time.Time, ok bool) {
+	k := 0
+	for k < p.n && p.ends[k] <= safe {
+		at, ok = p.at[k], true
+		k++
+	}
+	copy(p.ends[:], p.ends[k:p.n])
+	copy(p.at[:], p.at[k:p.n])
+	p.n -= k
+	return at, ok
 }
 
 // checkFollower tells if a replica may fetch: it is assigned, and not a process
@@ -84,15 +142,15 @@ func (p *Partition) checkFollower(l *leadership, r *Follower) error {
 }
 
 // followerFetched records a follower's position, which may be what the high
-// watermark or a wider ISR waited for.
-func (p *Partition) followerFetched(l *leadership, r *Follower, offset int64, now time.Time) {
+// watermark or a wider ISR waited for. The caller has made sure that the follower's
+// log is the beginning of this one.
+func (p *Partition) followerFetched(l *leadership, r ReadRequest, now time.Time) {
 	p.mu.Lock()
-	f := p.followers[r.ID]
-	if f == nil || p.leadership.Load().epoch != l.epoch {
+	f := p.followers[r.Replica.ID]
+	if f == nil || p.leadership.Load().epoch != l.epoch || !f.fetched(l, &r, p.wal.End(), now, p.m.cfg.ReplicaLagTimeMax) {
 		p.mu.Unlock()
 		return
 	}
-	f.fetched(offset, p.wal.End(), r.Epoch, now)
 	p.mu.Unlock()
 	p.advanceHighWatermark(now)
 	p.proposeISR(now)

@@ -57,10 +57,10 @@ func (p *Partition) proposeISR(now time.Time) {
 // for being silent is still at it.
 func (p *Partition) wantedISR(l *leadership, now time.Time) []int32 {
 	joinAt, end := max(p.highWatermark.Load(), l.epochStart), p.wal.End()
-	lags := func(f *follower) bool { return !f.caughtUp(end, now, p.m.cfg.ReplicaLagTimeMax) }
+	lags := func(f *follower) bool { return !f.caughtUp(l, end, now, p.m.cfg.ReplicaLagTimeMax) }
 	wanted := slices.Clone(l.isr)
 	for _, id := range l.replicas {
-		if f := p.followers[id]; f != nil && !l.inISR(id) && f.end >= joinAt && !lags(f) && p.eligible(id, f) {
+		if f := p.followers[id]; f != nil && !l.inISR(id) && f.safe(l) >= joinAt && p.keepsUp(l, id, f, end, now) {
 			wanted = append(wanted, id)
 		}
 	}

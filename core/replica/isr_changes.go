@@ -19,6 +19,8 @@ const isrTimeout = 5 * time.Second
 func (m *Manager) runISR(ctx context.Context) error {
 	lagging := time.NewTicker(m.cfg.ReplicaLagTimeMax / 2)
 	defer lagging.Stop()
+	silent := time.NewTicker(m.cfg.silentAfter() / 2)
+	defer silent.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {
@@ -30,9 +32,10 @@ func (m *Manager) runISR(ctx context.Context) error {
 		case <-lagging.C:
 			now := time.Now()
 			for _, p := range *m.partitions.Load() {
-				p.advanceHighWatermark(now) // a follower that counted as joining may have gone silent
 				p.proposeISR(now)
 			}
+		case <-silent.C:
+			m.releaseMarks(time.Now())
 		}
 		if m.changeISRs(ctx) {
 			retry.Reset(isrRetry)

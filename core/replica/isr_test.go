@@ -78,21 +78,6 @@ func TestHighWatermarkIsDurable(t *testing.T) {
 	}
 }
 
-func TestFollowerAsksFromWhatIsDurable(t *testing.T) {
-	m, p, imgs := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1, 2}})
-	if _, err := produce(p, AcksLeader, "a"); err != nil {
-		t.Fatal(err)
-	}
-	imgs.replay(t, metadata.PartitionChangeRecord{TopicID: p.key.topic, Leader: new(int32(2))})
-	m.OnImage(nil, imgs.img)
-	f := newFetcher(m, 2)
-	f.set(m.following.get()[2])
-	positions, _ := f.prepare(t.Context(), time.Now())
-	if got := positions[p].offset; got != 1 || p.wal.Durable() != 1 {
-		t.Errorf("fetch offset is %d, durable end %d, want 1 and 1", got, p.wal.Durable())
-	}
-}
-
 func TestISRProposal(t *testing.T) {
 	type fetch struct {
 		after  time.Duration // since the beginning
@@ -140,7 +125,7 @@ func TestISRProposal(t *testing.T) {
 			p.leadership.Store(&begun)
 			p.mu.Unlock()
 			for _, f := range tt.fetches {
-				p.followerFetched(l, &Follower{ID: f.id, Epoch: f.epoch}, f.offset, start.Add(f.after))
+				p.followerFetched(l, fetchOf(f.id, f.epoch, f.offset, -1), start.Add(f.after))
 			}
 			p.proposeISR(start.Add(tt.at))
 			var got []int32
@@ -159,7 +144,7 @@ func TestHighWatermarkCountsTheLargestISR(t *testing.T) {
 	_, p, imgs := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}})
 	now := time.Now()
 	fetch := func(offset int64) {
-		p.followerFetched(p.leadership.Load(), &Follower{ID: 2, Epoch: 2}, offset, now)
+		p.followerFetched(p.leadership.Load(), fetchOf(2, 2, offset, -1), now)
 	}
 	fetch(0) // joins an empty log
 	if p.change == nil {
@@ -200,7 +185,7 @@ func TestISRAnswers(t *testing.T) {
 		t.Run(tt.code.String(), func(t *testing.T) {
 			m, p, imgs := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}})
 			now := time.Now()
-			p.followerFetched(p.leadership.Load(), &Follower{ID: 2, Epoch: 2}, 0, now)
+			p.followerFetched(p.leadership.Load(), fetchOf(2, 2, 0, -1), now)
 			req, _, ok := p.isrRequest(now)
 			if !ok || len(req.NewEpochISR) != 2 || req.NewEpochISR[1].BrokerEpoch != 2 {
 				t.Fatalf("request is %+v, %v", req, ok)

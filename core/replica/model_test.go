@@ -20,7 +20,12 @@ import (
 func TestNoAcknowledgedRecordIsLost(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			c := testCluster(t, 3, func(cfg *Config) { cfg.ReplicaLagTimeMax = 50 * time.Millisecond })
+			c := testCluster(t, 3, func(cfg *Config) {
+				cfg.ReplicaLagTimeMax = 50 * time.Millisecond
+				if seed%2 == 1 { // disks that are behind what followers fetch
+					cfg.FS = &faultFS{slow: 10 * time.Millisecond}
+				}
+			})
 			topic := c.topic("orders", 1, []int32{1, 2, 3}, "min.insync.replicas", "2")
 			w := &workload{c: c, topic: topic, acked: map[string]int64{}}
 			ctx, stop := context.WithCancel(t.Context())
@@ -144,10 +149,12 @@ func (f *faults) next() {
 	time.Sleep(time.Duration(f.random.IntN(20)) * time.Millisecond) // let the workload work
 	id := 1 + f.random.Int32N(3)
 	n := f.c.nodes[id]
-	switch dice := f.random.IntN(10); {
+	switch dice := f.random.IntN(14); {
 	case n.dead.Load():
 		f.c.start(id)
 		f.c.electMissing()
+	case dice >= 10:
+		f.blink(id)
 	case dice < 3:
 		f.c.crash(id)
 		f.c.fence(id)
@@ -156,6 +163,21 @@ func (f *faults) next() {
 		f.c.isolate(id, f.cut[id])
 	default:
 		f.c.electOther(f.topic, f.random)
+	}
+}
+
+// blink cuts a follower's power for so short a time that it is in the ISR still, and
+// makes it the leader with what it has left.
+func (f *faults) blink(id int32) {
+	if f.c.image.Load().Partition(f.topic, 0).Leader == id {
+		return
+	}
+	f.c.crash(id)
+	f.c.start(id)
+	f.c.publishing.Lock()
+	defer f.c.publishing.Unlock()
+	if p := f.c.image.Load().Partition(f.topic, 0); slices.Contains(p.ISR, id) {
+		f.c.commitLocked(metadata.PartitionChangeRecord{TopicID: f.topic, Leader: &id})
 	}
 }
 

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -57,10 +58,11 @@ func serveFetch(ctx context.Context, m *Manager, req *kmsg.FetchRequest) *kmsg.F
 		out := kmsg.NewFetchResponseTopic()
 		out.TopicID = t.TopicID
 		for _, p := range t.Partitions {
+			durable, known := followerTag(&p)
 			plan.Parts = append(plan.Parts, FetchPart{t.TopicID, p.Partition, ReadRequest{
 				Offset: p.FetchOffset, MaxBytes: int(p.PartitionMaxBytes),
 				CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
-				Replica: &Follower{ID: req.ReplicaState.ID, Epoch: req.ReplicaState.Epoch},
+				Replica: &Follower{ID: req.ReplicaState.ID, Epoch: req.ReplicaState.Epoch}, DurableEnd: durable, KnownMark: known,
 			}})
 			part := kmsg.NewFetchResponseTopicPartition()
 			part.Partition = p.Partition
@@ -81,6 +83,17 @@ func serveFetch(ctx context.Context, m *Manager, req *kmsg.FetchRequest) *kmsg.F
 		}
 	}
 	return resp
+}
+
+// followerTag is what a follower says to have on stable storage, and to know.
+func followerTag(p *kmsg.FetchRequestTopicPartition) (durable, known int64) {
+	durable, known = -1, -1
+	p.UnknownTags.Each(func(tag uint32, value []byte) {
+		if tag == protocol.FollowerTag {
+			durable, known = int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))
+		}
+	})
+	return durable, known
 }
 
 // isrOf is the ISRChanger of one node: the controller's side of AlterPartition.

@@ -31,12 +31,16 @@ type Partition struct {
 
 	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end
 	dirty, queued      atomic.Bool
-	flushed            atomic.Int64 // where flush.messages last had the log synced
-	unflushed          unflushed    // of runFlush
+	held               atomic.Bool             // the high watermark waits for a follower outside of the ISR
+	fetcher            atomic.Pointer[fetcher] // that copies the partition now, or did last
+	flushed            atomic.Int64            // where flush.messages last had the log synced
+	unflushed          unflushed               // of runFlush
 
 	mu        sync.Mutex // before the log's own
 	followers map[int32]*follower
 	change    *isrChange // proposed and not seen committed; nil if none
+	reported  reported   // what its leader was told last; while following
+	told      int64      // the high watermark that the leader of this epoch told last; -1: none
 }
 
 // partitionKey names a partition for good: a topic that is deleted and created
@@ -126,5 +130,6 @@ func (p *Partition) retire() {
 	p.leadership.Store(nil)
 	p.followers, p.change = nil, nil
 	p.mu.Unlock()
+	p.fetcher.Store(nil)
 	p.wakeAll()
 }

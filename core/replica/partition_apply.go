@@ -34,6 +34,7 @@ func (p *Partition) apply(next *leadership, now time.Time) (leadershipChanged bo
 		p.proposeISR(now)
 	}
 	p.wakeAll()
+	p.reportDurable() // a new configuration may have synced the log
 	return newEpoch && (next.mine || prev != nil && prev.mine)
 }
 
@@ -45,7 +46,7 @@ func (p *Partition) enterEpoch(prev, next *leadership, newEpoch bool, now time.T
 		next.epochStart = prev.epochStart
 		return nil
 	case !next.mine:
-		p.followers = nil
+		p.followers, p.told = nil, -1
 		p.wal.SetEpoch(next.epoch)
 		return p.forgetEmptyEpoch()
 	}

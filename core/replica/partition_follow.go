@@ -15,15 +15,18 @@ import (
 // taken only if the partition is still there: it may have another leader by then.
 type position struct {
 	leader, epoch int32
-	offset        int64 // the log's end, all of it durable
+	offset        int64 // the log's end
+	durable       int64 // the part of it that is on stable storage
 	lastEpoch     int32 // of the last record; -1 without one
+	known         int64 // the high watermark that the leader told last; -1: none
 }
 
 // errDiverged says that a follower and its leader disagree in a way that
 // truncation must not mend.
 var errDiverged = errors.New("replica and leader disagree about committed records")
 
-// position returns where to fetch from; ok is false if leader is not the leader.
+// position returns where to fetch from; ok is false if leader is not the leader. The
+// caller says it to the leader.
 func (p *Partition) position(leader int32) (pos position, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,7 +34,10 @@ func (p *Partition) position(leader int32) (pos position, ok bool) {
 	if l == nil || l.mine || l.leader != leader || p.failure.Load() != nil {
 		return position{}, false
 	}
-	return position{leader: leader, epoch: l.epoch, offset: p.wal.End(), lastEpoch: p.lastEpoch()}, true
+	pos = position{leader: leader, epoch: l.epoch, offset: p.wal.End(), lastEpoch: p.lastEpoch(), known: p.told}
+	pos.durable = min(p.wal.Durable(), pos.offset)
+	p.reported = reported{leader: leader, epoch: l.epoch, durable: pos.durable}
+	return pos, true
 }
 
 // lastEpoch is the epoch of the last record, -1 without one. The log's own latest

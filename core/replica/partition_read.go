@@ -9,7 +9,8 @@ import (
 
 // Read answers one partition of a Fetch without waiting for data. Consumers read
 // up to the high watermark, followers up to the log's end. A follower's read says
-// what it has durably, and is recorded: that may move the high watermark and the ISR.
+// what it has, and what of that durably, and is recorded: that may move the high
+// watermark and the ISR.
 //
 // The error is a *protocol.Error: NOT_LEADER_OR_FOLLOWER, also for a follower that
 // is not assigned or whose process was replaced; FENCED_LEADER_EPOCH and
@@ -41,7 +42,7 @@ func (p *Partition) read(r ReadRequest, record bool) (ReadResult, error) {
 		return p.result(nil), err
 	}
 	if r.Replica != nil && record {
-		p.followerFetched(l, r.Replica, r.Offset, time.Now())
+		p.followerFetched(l, r, time.Now())
 	}
 	records, err := p.spanUpTo(r, p.readable(r))
 	return p.result(records), err

@@ -15,7 +15,7 @@ import (
 
 // read is a consumer's ReadRequest that believes in nothing.
 func readAt(offset int64) ReadRequest {
-	return ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOne: true, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}
+	return ReadRequest{Offset: offset, MaxBytes: 1 << 20, MinOne: true, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, DurableEnd: -1, KnownMark: -1}
 }
 
 func replicaAt(id int32, offset int64) ReadRequest {

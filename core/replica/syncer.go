@@ -101,6 +101,7 @@ func (p *Partition) committed() {
 	}
 	p.syncs.reached(p.wal.Safe())
 	p.advanceHighWatermark(time.Now())
+	p.reportDurable()
 }
 
 // syncLog makes everything up to the end durable and lets those know who wait.
@@ -110,6 +111,7 @@ func (p *Partition) syncLog(ctx context.Context) {
 	case err == nil:
 		p.syncs.reached(p.wal.Safe())
 		p.advanceHighWatermark(time.Now())
+		p.reportDurable()
 	case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
 	default:
 		p.fail(fmt.Errorf("sync %s: %w", p, err))

@@ -77,7 +77,13 @@ type ReadRequest struct {
 	// It finds out about divergence (KIP-595).
 	LastFetchedEpoch int32
 	// Replica is nil for consumers. Only requests of the cluster listener may set it.
-	Replica   *Follower
+	Replica *Follower
+	// DurableEnd is up to where a follower has its log on stable storage; -1 if it did
+	// not say: then everything before Offset is.
+	DurableEnd int64
+	// KnownMark is the high watermark that a follower was told last; -1: unknown. It is
+	// told of a higher one although there are no records.
+	KnownMark int64
 	Isolation Isolation
 }
 
