@@ -78,6 +78,7 @@ type Consensus struct {
 	Peers       map[int32]string `koanf:"peers"       kind:"address" doc:"The backends of every node: id to host:port; empty: those of cluster/peers, port plus 100."`
 	Incarnation string           `koanf:"incarnation" kind:"text" doc:"Of a cluster that was recovered, for nodes that join it afterwards: as \"quorate consensus recover\" printed it."`
 	Timing      Timing           `koanf:"timing"      doc:"How fast the loss of a leader is noticed."`
+	Log         ConsensusLog     `koanf:"log"         doc:"How much of the metadata log is kept."`
 	Options     map[string]any   `koanf:"options"     doc:"The backend's own settings, checked by the backend."`
 	Supervision Supervision      `koanf:"supervision" doc:"How the backend's process is watched."`
 }
@@ -102,6 +103,12 @@ type Timing struct {
 	Heartbeat       time.Duration `koanf:"heartbeat"        kind:"duration" min:"1ms" doc:"Between a leader's signs of life."`
 	ElectionTimeout time.Duration `koanf:"election_timeout" kind:"duration" min:"10ms" doc:"Silence after which there is an election; at least twice the heartbeat."`
 	LeaderLease     time.Duration `koanf:"leader_lease"     kind:"duration" doc:"How long a leader without a quorum goes on; 0s: half the election timeout."`
+}
+
+// ConsensusLog bounds the metadata log.
+type ConsensusLog struct {
+	SnapshotEntries int `koanf:"snapshot_entries" kind:"int" min:"10" doc:"A snapshot of the metadata is made after so many entries, or after 16 MiB of them."`
+	RetainEntries   int `koanf:"retain_entries"   kind:"int" min:"1" doc:"Entries kept behind it for nodes that were away; who is further behind gets the snapshot."`
 }
 
 // Supervision is how the backend's process is watched.

@@ -14,6 +14,7 @@ func Default() Config {
 		Consensus: Consensus{
 			Backend: "etcd-raft",
 			Timing:  Timing{Heartbeat: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond},
+			Log:     ConsensusLog{SnapshotEntries: 10_000, RetainEntries: 2_000},
 			Supervision: Supervision{
 				StartTimeout:   10 * time.Second,
 				HealthInterval: 500 * time.Millisecond,

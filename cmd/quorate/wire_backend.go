@@ -16,13 +16,8 @@ import (
 	"github.com/quorate/quorate/core"
 )
 
-// The metadata log asks for a snapshot after so much, and keeps so much behind it
-// for nodes that were away.
-const (
-	snapshotEntries = 10_000
-	snapshotBytes   = 16 << 20
-	retainEntries   = 2_000
-)
+// snapshotBytes of entries are enough for a snapshot, however few they are.
+const snapshotBytes = 16 << 20
 
 // hostSpec turns the config into what the backend's host needs. The replica is that
 // of the node's data directory; a node that has none yet gets its own id. The
@@ -80,8 +75,8 @@ func metadataGroup(cfg configs.Config) consensus.GroupSpec {
 		Name: "metadata",
 		Mode: consensus.OpenBootstrap,
 		Tuning: consensus.GroupTuning{
-			RetainEntries:          retainEntries,
-			SnapshotRequestEntries: snapshotEntries,
+			RetainEntries:          uint64(cfg.Consensus.Log.RetainEntries),
+			SnapshotRequestEntries: uint64(cfg.Consensus.Log.SnapshotEntries),
 			SnapshotRequestBytes:   snapshotBytes,
 		},
 	}

@@ -104,9 +104,9 @@ func TestFullMailboxRefuses(t *testing.T) {
 			req := kmsg.NewPtrDeleteTopicsRequest()
 			req.SetVersion(4)
 			req.TopicNames = []string{"none"}
-			_, _ = c.node[1].client.Do(ctx, req) //nolint:errcheck // it is there to wait
+			_, _ = c.node[1].client.Do(ctx, req)
 		}
-		go func() { _, _ = c.node[1].create(ctx, "first", 1, 1) }() //nolint:errcheck // it is there to wait
+		go func() { _, _ = c.node[1].create(ctx, "first", 1, 1) }()
 		synctest.Wait()
 		for range maxWaiting + mailboxLength {
 			go deleteNothing()

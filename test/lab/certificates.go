@@ -44,12 +44,14 @@ func NewCertificates(dir string) (*Certificates, error) {
 func newCertificates(dir string, nodes int) (*Certificates, error) {
 	c, err := NewCertificates(dir)
 	for id := 1; id <= nodes && err == nil; id++ {
-		err = c.Issue(nodeName(id), fmt.Sprintf("replica-%d.lab", id))
+		err = c.Issue(nodeName(id), replicaName(id))
 	}
 	return c, err
 }
 
 func nodeName(id int) string { return fmt.Sprintf("node-%d", id) }
+
+func replicaName(id int) string { return fmt.Sprintf("replica-%d.lab", id) }
 
 // AddAuthority makes a new authority, which signs from now on. The ones before it are
 // trusted until DropAuthorities.
@@ -154,7 +156,7 @@ func (c *Cluster) Certificates() *Certificates { return c.certs }
 // Renew issues every node's certificate again.
 func (c *Cluster) Renew() error {
 	for _, n := range c.Nodes() {
-		if err := c.certs.Issue(nodeName(n.ID), fmt.Sprintf("replica-%d.lab", n.ID)); err != nil {
+		if err := c.certs.Issue(nodeName(n.ID), replicaName(n.ID)); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,8 @@ type Options struct {
 	// ClusterTLS runs brokers and plugins over mutual TLS with certificates made
 	// for the occasion.
 	ClusterTLS bool
+	// SnapshotEntries and RetainEntries bound the metadata log; 0: as by default.
+	SnapshotEntries, RetainEntries int
 	// Proxies puts a proxy into every link between nodes, for Cut and Isolate. A
 	// node that is not running then looks as if it hung up instead of refusing.
 	Proxies bool
@@ -98,6 +100,11 @@ func (c *Cluster) Add(id int, seeds ...*Node) (*Node, error) {
 	c.ports = append(c.ports, reserved)
 	n := c.newNode(id, reserved.Numbers)
 	n.join = seeds
+	if c.certs != nil {
+		if err := c.certs.Issue(nodeName(id), replicaName(id)); err != nil {
+			return nil, err
+		}
+	}
 	c.nodes[id] = n
 	return n, n.writeConfig()
 }

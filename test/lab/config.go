@@ -22,6 +22,9 @@ func (n *Node) writeConfig() error {
 		}
 		consensus["external"] = map[string]any{"path": path, "sha256": fmt.Sprintf("%x", sha256.Sum256(content))}
 	}
+	if entries := n.cluster.SnapshotEntries; entries > 0 {
+		consensus["log"] = map[string]any{"snapshot_entries": entries, "retain_entries": n.cluster.RetainEntries}
+	}
 	file := map[string]any{
 		"node":      map[string]any{"id": n.ID, "data_dir": n.DataDir()},
 		"listeners": []any{map[string]any{"name": "clients", "bind": n.Client}},
