@@ -30,13 +30,26 @@ func OpenForImport(path string, id Identity, export string) (*DataDir, error) {
 	return d, nil
 }
 
-func (d *DataDir) prepareImport(id Identity, export string) error {
+// CheckImport returns the backend whose metadata log a data directory has now,
+// "unknown" if that was not written down. It is an error if the directory is not that
+// of a node of id's cluster that ran before. Nothing is changed.
+func CheckImport(path string, id Identity) (backend string, err error) {
+	d := &DataDir{Path: path}
+	return d.importsFrom(id)
+}
+
+func (d *DataDir) importsFrom(id Identity) (backend string, err error) {
 	found, err := readProperties(filepath.Join(d.Path, metaFile))
 	if err != nil {
-		return fmt.Errorf("data directory %s has no owner: an import goes into the data directory of a node that ran before: %w", d.Path, err)
+		return "", fmt.Errorf("data directory %s has no owner: an import goes into the data directory of a node that ran before: %w", d.Path, err)
 	}
 	from := cmp.Or(found["quorate.backend"], "unknown")
-	if err := d.belongs(Identity{ClusterID: id.ClusterID, NodeID: id.NodeID, Backend: from, Incarnation: id.Incarnation}); err != nil {
+	return from, d.belongs(Identity{ClusterID: id.ClusterID, NodeID: id.NodeID, Backend: from, Incarnation: id.Incarnation})
+}
+
+func (d *DataDir) prepareImport(id Identity, export string) error {
+	from, err := d.importsFrom(id)
+	if err != nil {
 		return err
 	}
 	if from == id.Backend {

@@ -30,7 +30,7 @@ give its address, or those of all nodes, and it is found among them.`,
 	nodes.register(cmd)
 	return parent(cmd, newConsensusStatus(nodes), newConsensusTransfer(nodes), newConsensusAdd(nodes),
 		newConsensusPromote(nodes), newConsensusRemove(nodes), newConsensusDemote(nodes), newConsensusSetAddress(nodes), newConsensusSnapshot(nodes),
-		newConsensusExport(), newConsensusImport(), newConsensusRecover())
+		newConsensusExport(), newConsensusImport(), newConsensusDiff(), newConsensusRecover())
 }
 
 // defaultAdmin is where a node's admin listener is, unless told otherwise.

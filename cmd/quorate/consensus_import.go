@@ -29,7 +29,11 @@ Set consensus/backend in the config file of every node to the new backend. Then
 run this on all of them at the same time, each with the same export: it starts the
 new backends without the brokers, and the one that leads writes the metadata into
 the new log. Topics keep their ids, partitions their epochs, records their offsets.
-The former backend's log is left where it is.`,
+The former backend's log is left where it is.
+
+A node removes the partitions on its disk that the metadata does not give to it, when it
+starts. So an export is refused that does not know a partition on this node's disk, such
+as one that is older than the topic.`,
 		Args: cobra.NoArgs,
 	}
 	o.register(cmd)
@@ -48,9 +52,11 @@ The former backend's log is left where it is.`,
 		if img.ClusterID != cfg.Cluster.ID {
 			return &exitError{consensus.ExitConfig, fmt.Errorf("%s is of cluster %q, but cluster/id is %q", file, img.ClusterID, cfg.Cluster.ID)}
 		}
+		if err := refuseStrays(cfg, file, img); err != nil {
+			return &exitError{consensus.ExitConfig, err}
+		}
 		if dryRun {
-			fmt.Fprintf(cmd.OutOrStdout(), "would import into %s: %s\n", cfg.Consensus.Backend, inventory(img))
-			return nil
+			return wouldImport(cmd.OutOrStdout(), cfg, img)
 		}
 		return o.importInto(cmd.Context(), cfg, img, content, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
@@ -63,6 +69,10 @@ func (o *offline) importInto(ctx context.Context, cfg configs.Config, img *metad
 		return err
 	}
 	sum := sha256.Sum256(content)
+	had, err := core.CheckImport(cfg.Node.DataDir, identity(cfg))
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
 	dir, err := core.OpenForImport(cfg.Node.DataDir, identity(cfg), hex.EncodeToString(sum[:]))
 	if err != nil {
 		return &exitError{consensus.ExitConfig, err}
@@ -88,6 +98,10 @@ func (o *offline) importInto(ctx context.Context, cfg configs.Config, img *metad
 		}
 		if err := dir.Adopt(identity(cfg)); err != nil {
 			return err
+		}
+		if had == cfg.Consensus.Backend {
+			fmt.Fprintf(stdout, "%s had it already: %s\n", had, inventory(img))
+			return nil
 		}
 		fmt.Fprintf(stdout, "imported into %s: %s\n", cfg.Consensus.Backend, inventory(img))
 		return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/core"
 	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/replica"
 )
 
 // recovery is one run of `consensus recover`.
@@ -108,6 +109,11 @@ func (r *recovery) run(cmd *cobra.Command, cfg configs.Config) error {
 	best := furthest(found)
 	report := newRecoveryReport(cfg, found, best)
 	report.Archive = r.archive
+	strays, err := replica.Strays(cfg.Node.DataDir, cfg.Node.ID, best.image)
+	if err != nil {
+		return &exitError{consensus.ExitConfig, err}
+	}
+	report.Unknown = strayNames(strays)
 	if err := r.tell(cmd, report); err != nil || r.dryRun {
 		return err
 	}

@@ -29,6 +29,8 @@ type recoveryReport struct {
 	Absent []string `json:"partitions_without_a_replica"`
 	// OutOfSync are those whose replicas on survivors were not in sync.
 	OutOfSync []string `json:"partitions_out_of_sync"`
+	// Unknown are those on this node's disk that the metadata does not give to it.
+	Unknown []string `json:"partitions_unknown"`
 }
 
 type survivorReport struct {
@@ -125,8 +127,8 @@ func (r recoveryReport) losses() []string {
 	if r.Undecided[0] > 0 {
 		out = append(out, fmt.Sprintf("Nothing of entries %d to %d, which are here and not known to be committed: they are kept. A change whose author was told that it failed may be among them.", r.Undecided[0], r.Undecided[1]))
 	}
-	if r.Archive != "" {
-		out = append(out, "All records of topics that were created after the archive was written: the node removes partitions that the metadata does not have when it starts. Copy its data directory first.")
+	if n := len(r.Unknown); n > 0 {
+		out = append(out, fmt.Sprintf("All records of %s on node %d's disk: the metadata does not give them to it, and it removes such partitions when it starts. Copy its data directory first: %s.", plural(n, "partition"), r.Node, some(r.Unknown)))
 	}
 	out = append(out, "Records that were acknowledged with acks=1, or by leaders that this log does not know of.")
 	if n := len(r.Absent); n > 0 {

@@ -59,29 +59,19 @@ func (m *Manager) partitionDir(topic string, partition int32) string {
 }
 
 // removeStrays removes partitions on disk that the image does not give to this
-// broker. A topic that was created again has another id, so the directory of the
-// old one is a stray too. Directories without a topic id are not ours to judge.
+// broker.
 func (m *Manager) removeStrays(assigned map[partitionKey]assignment) error {
-	entries, err := os.ReadDir(m.cfg.DataDir)
+	strays, err := findStrays(m.cfg.DataDir, func(id metadata.UUID, topic string, partition int32) bool {
+		a, known := assigned[partitionKey{id, partition}]
+		return known && a.topic.Name == topic
+	})
 	if err != nil {
-		return fmt.Errorf("list data directory: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		topic, partition, ok := parsePartitionDir(e.Name())
-		if !ok || !e.IsDir() {
-			continue
-		}
-		dir := filepath.Join(m.cfg.DataDir, e.Name())
-		id, ok, err := wal.ReadTopicID(dir)
-		if err != nil {
-			return fmt.Errorf("read topic id of %s: %w", dir, err)
-		}
-		if a, known := assigned[partitionKey{metadata.UUID(id), partition}]; !ok || known && a.topic.Name == topic {
-			continue
-		}
-		m.log.Info("removing a partition that was deleted or moved away", "topic", topic, "partition", partition, "topic_id", metadata.UUID(id))
-		gone := fmt.Sprintf("%s.%s%s", dir, metadata.UUID(id), deletedSuffix)
-		if err := os.Rename(dir, gone); err != nil {
+	for _, s := range strays {
+		m.log.Info("removing a partition that was deleted or moved away", "topic", s.Topic, "partition", s.Partition, "topic_id", s.TopicID)
+		gone := fmt.Sprintf("%s.%s%s", s.Dir, s.TopicID, deletedSuffix)
+		if err := os.Rename(s.Dir, gone); err != nil {
 			return fmt.Errorf("remove stray partition: %w", err)
 		}
 	}
