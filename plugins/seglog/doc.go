@@ -20,6 +20,8 @@
 //	0000000000000001.seg   a segment; the number, in hex, is its sequence
 //	spare-00000003         a file of segment size, zero-filled or used before
 //
+// A segment that was not made from a spare grows by zeros, 256 KiB at a time.
+//
 // A segment:
 //
 //	+--------------------------------------------------------------+

@@ -45,6 +45,7 @@ type Log struct {
 	head    int64 // of active; up to the end of the base records
 	end     int64 // of active
 	synced  int64 // of active; what is before it is on stable storage
+	filled  int64 // of active: its size
 	buf     []byte
 	spares  spares
 
@@ -119,10 +120,11 @@ func (l *Log) write(records []record) error {
 		l.buf = appendRecord(l.buf, l.active.sequence, &records[i])
 	}
 	l.buf = append(l.buf, terminator...)
+	l.appended.Add(int64(len(l.buf)))
+	l.fillAhead()
 	if _, err := l.active.file.WriteAt(l.buf, l.end); err != nil {
 		return fmt.Errorf("write %s at %d: %w", l.active.name, l.end, err)
 	}
-	l.appended.Add(int64(len(l.buf)))
 	if cap(l.buf) > 4<<20 {
 		l.buf = nil
 	}
@@ -136,6 +138,22 @@ func (l *Log) write(records []record) error {
 		l.end += records[i].size()
 	}
 	return nil
+}
+
+// growStep is how much an active segment grows at a time that was not filled ahead,
+// as the first one of a log is not.
+const growStep = 256 << 10
+
+// fillAhead adds zeros to the buffer if the write behind end makes the file larger,
+// so that the next ones do not: a sync has to write the file's new size and its new
+// blocks to the journal of the file system, and waits for whoever else uses that.
+func (l *Log) fillAhead() {
+	end := l.end + int64(len(l.buf))
+	if end <= l.filled {
+		return
+	}
+	l.filled = max(end, min((end/growStep+1)*growStep, l.cfg.SegmentBytes))
+	l.buf = append(l.buf, make([]byte, l.filled-end)...)
 }
 
 // apply takes one record into memory. The caller holds mu or is alone.

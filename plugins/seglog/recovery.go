@@ -123,17 +123,19 @@ func (l *Log) cutTail(s *segment, b []byte, offset int64, why error) error {
 	if err != nil {
 		return err
 	}
+	filled := int64(len(b))
 	if leftovers || (errors.Is(why, errBadRecord) && offset < int64(len(b))) {
 		l.log.Warn("cut a torn tail off the log", "segment", s.name, "offset", offset)
 		if err := s.file.Truncate(offset); err != nil {
 			return fmt.Errorf("truncate %s: %w", s.name, err)
 		}
+		filled = offset
 	}
 	// What was read may not have been on stable storage before the crash.
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.name, err)
 	}
-	l.active, l.end, l.synced = s, offset, offset
+	l.active, l.end, l.synced, l.filled = s, offset, offset, filled
 	l.head = segmentHeader // an estimate that only costs an early roll
 	return nil
 }

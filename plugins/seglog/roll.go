@@ -39,6 +39,10 @@ func (l *Log) begin(sequence uint64) error {
 	l.mu.RUnlock()
 	head := int64(len(b))
 	b = append(b, terminator...)
+	size, err := s.file.Size()
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", spare.name, err)
+	}
 	if _, err := s.file.WriteAt(b, 0); err != nil {
 		return fmt.Errorf("write head of %s: %w", s.name, err)
 	}
@@ -51,7 +55,7 @@ func (l *Log) begin(sequence uint64) error {
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	l.active, l.head, l.end, l.synced = s, head, head, head
+	l.active, l.head, l.end, l.synced, l.filled = s, head, head, head, max(size, int64(len(b)))
 	l.mu.Lock()
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
