@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/quorate/quorate/consensus"
+	"github.com/quorate/quorate/consensus/internal/wire"
 	"github.com/quorate/quorate/consensus/sdk"
 )
 
@@ -68,7 +69,7 @@ func (p *process) clientConfig(spec Spec) *plugin.ClientConfig {
 		SecureConfig:     spec.secureConfig(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
-		GRPCDialOptions:  p.dial,
+		GRPCDialOptions:  append([]grpc.DialOption{grpc.WithInitialWindowSize(wire.StreamWindow), grpc.WithInitialConnWindowSize(wire.ConnWindow)}, p.dial...),
 		SkipHostEnv:      true,
 		StartTimeout:     spec.Supervision.StartTimeout,
 		Stderr:           p.stderr, // which is the adapter to slog; go-plugin's own log has nothing to add

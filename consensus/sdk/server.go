@@ -102,6 +102,8 @@ func completeLimits(l consensus.Limits) consensus.Limits {
 func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.InitialWindowSize(wire.StreamWindow),
+		grpc.InitialConnWindowSize(wire.ConnWindow),
 		grpc.ChainUnaryInterceptor(s.intercept),
 	}
 }
