@@ -38,6 +38,7 @@ type fetcher struct {
 
 	// The rest belongs to run.
 	pauses  map[*Partition]pause
+	session session
 	turns   int
 	lane    int
 	lastErr string
@@ -96,22 +97,28 @@ func (f *fetcher) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		f.asking.Store(true)
-		positions, changes := f.prepare(time.Now())
+		now := time.Now()
+		positions, changes := f.prepare(now)
 		if len(positions) == 0 {
-			f.rest(ctx, f.nextTry(time.Now(), f.m.cfg.BackoffMax))
+			f.rest(ctx, f.nextTry(now, f.m.cfg.BackoffMax))
 			continue
 		}
-		resp, err := f.fetch(ctx, f.request(positions), changes)
+		resp, err := f.fetch(ctx, f.request(positions, now), changes)
 		f.asking.Store(false)
 		switch {
 		case errors.Is(err, errInterrupted):
 			f.lane = (f.lane + 1) % len(lanes)
+			f.session.lost()
+		case f.session.sessionOver(err):
+			f.session.lost()
 		case err != nil && ctx.Err() == nil:
 			failures++
+			f.session.lost()
 			f.failed(err)
 			f.rest(ctx, f.m.backoff(failures))
 		case err == nil:
 			failures, f.lastErr = 0, ""
+			f.session.answered(resp)
 			f.apply(positions, resp)
 		}
 	}
@@ -137,12 +144,14 @@ func (f *fetcher) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// nextTry is how long until a paused partition may be fetched again, most if
+// nextTry is how long until a partition that pauses now may be fetched again, most if
 // there is none.
 func (f *fetcher) nextTry(now time.Time, most time.Duration) time.Duration {
 	next := most
 	for _, p := range f.pauses {
-		next = min(next, max(p.until.Sub(now), time.Millisecond))
+		if p.until.After(now) {
+			next = min(next, max(p.until.Sub(now), time.Millisecond))
+		}
 	}
 	return next
 }

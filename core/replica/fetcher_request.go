@@ -15,15 +15,16 @@ import (
 // follower's registration (KIP-903) and with DivergingEpoch.
 const fetchVersion = 17
 
-// request builds a fetch from positions. Each one begins with another partition,
-// so that a leader that fills its answer with the first ones starves none.
-func (f *fetcher) request(positions map[*Partition]position) *kmsg.FetchRequest {
+// request builds a fetch from positions. Each one that names all begins with another
+// partition, so that a leader that fills its answer with the first ones starves none;
+// within a session the leader sees to that.
+func (f *fetcher) request(positions map[*Partition]position, now time.Time) *kmsg.FetchRequest {
 	req := f.newRequest()
 	// A partition that pauses must not have to wait for the others' long poll.
-	req.MaxWaitMillis = int32(f.nextTry(time.Now(), f.m.cfg.FetchMaxWait).Milliseconds())
+	req.MaxWaitMillis = int32(f.nextTry(now, f.m.cfg.FetchMaxWait).Milliseconds())
 	req.MinBytes, req.MaxBytes = int32(f.m.cfg.FetchMinBytes), int32(f.m.cfg.FetchMaxBytes)
 	f.turns++
-	addParts(req, sorted(positions, f.turns), positions, int32(f.m.cfg.FetchPartitionMaxBytes))
+	f.session.fill(req, positions, f.turns, int32(f.m.cfg.FetchPartitionMaxBytes))
 	return req
 }
 
@@ -49,7 +50,7 @@ func addParts(req *kmsg.FetchRequest, parts []*Partition, positions map[*Partiti
 		part.Partition = p.key.partition
 		part.CurrentLeaderEpoch = pos.epoch
 		part.FetchOffset, part.LastFetchedEpoch = pos.offset, pos.lastEpoch
-		part.LogStartOffset = p.wal.Start()
+		part.LogStartOffset = pos.start
 		part.PartitionMaxBytes = maxBytes
 		part.UnknownTags.Set(protocol.FollowerTag, pos.tag())
 		req.Topics[last].Partitions = append(req.Topics[last].Partitions, part)
@@ -80,7 +81,7 @@ func sorted(positions map[*Partition]position, turn int) []*Partition {
 // for are ignored; partitions without an answer are asked for again.
 func (f *fetcher) apply(positions map[*Partition]position, resp *kmsg.FetchResponse) {
 	var lag int64
-	eachAnswer(positions, resp, func(p *Partition, part *kmsg.FetchResponseTopicPartition) {
+	f.eachAnswer(positions, resp, func(p *Partition, part *kmsg.FetchResponseTopicPartition) {
 		f.settle(p, positions[p], p.follow(positions[p], part))
 		lag = max(lag, part.HighWatermark-p.wal.End())
 	})

@@ -40,10 +40,19 @@ func (p peersOf) Request(ctx context.Context, broker int32, _ string, req kmsg.R
 	}
 	p.c.fetching.Add(1)
 	defer p.c.fetching.Add(-1)
-	resp := serveFetch(ctx, to.manager(), req.(*kmsg.FetchRequest))
+	fetch := req.(*kmsg.FetchRequest)
+	session, whole := p.sessionOf(to, fetch)
+	if session == nil {
+		resp := kmsg.NewPtrFetchResponse()
+		resp.ErrorCode = int16(protocol.FetchSessionIDNotFound)
+		return resp, nil
+	}
+	p.c.partsAsked.Add(int64(session.update(fetch)))
+	resp := serveFetch(ctx, to.manager(), session.whole(fetch))
 	if ctx.Err() != nil || !p.c.reachable(p.node, to) {
 		return nil, errCut
 	}
+	session.answered(resp, whole)
 	return resp, nil
 }
 

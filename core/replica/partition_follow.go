@@ -18,6 +18,7 @@ type position struct {
 	offset        int64 // the log's end
 	durable       int64 // the part of it that is on stable storage
 	lastEpoch     int32 // of the last record; -1 without one
+	start         int64 // of the log
 	known         int64 // the high watermark that the leader told last; -1: none
 }
 
@@ -34,7 +35,7 @@ func (p *Partition) position(leader int32) (pos position, ok bool) {
 	if l == nil || l.mine || l.leader != leader || p.failure.Load() != nil {
 		return position{}, false
 	}
-	pos = position{leader: leader, epoch: l.epoch, offset: p.wal.End(), lastEpoch: p.lastEpoch(), known: p.told}
+	pos = position{leader: leader, epoch: l.epoch, offset: p.wal.End(), lastEpoch: p.lastEpoch(), start: p.wal.Start(), known: p.told}
 	pos.durable = min(p.wal.Durable(), pos.offset)
 	p.reported = reported{leader: leader, epoch: l.epoch, durable: pos.durable}
 	return pos, true

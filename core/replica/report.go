@@ -118,23 +118,20 @@ func (f *fetcher) report(ctx context.Context, positions map[*Partition]position)
 	if err != nil {
 		return err
 	}
-	eachAnswer(positions, resp, func(p *Partition, part *kmsg.FetchResponseTopicPartition) {
+	f.eachAnswer(positions, resp, func(p *Partition, part *kmsg.FetchResponseTopicPartition) {
 		p.learnMark(positions[p], part)
 	})
 	return nil
 }
 
 // eachAnswer calls do for the partitions of an answer that were asked for.
-func eachAnswer(positions map[*Partition]position, resp *kmsg.FetchResponse, do func(*Partition, *kmsg.FetchResponseTopicPartition)) {
-	byKey := make(map[partitionKey]*Partition, len(positions))
-	for p := range positions {
-		byKey[p.key] = p
-	}
+func (f *fetcher) eachAnswer(positions map[*Partition]position, resp *kmsg.FetchResponse, do func(*Partition, *kmsg.FetchResponseTopicPartition)) {
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		for j := range t.Partitions {
 			part := &t.Partitions[j]
-			if p := byKey[partitionKey{metadata.UUID(t.TopicID), part.Partition}]; p != nil {
+			p := (*f.m.partitions.Load())[partitionKey{metadata.UUID(t.TopicID), part.Partition}]
+			if _, asked := positions[p]; asked {
 				do(p, part)
 			}
 		}
