@@ -2,6 +2,7 @@ package hashicorpraft
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ const patience = 60 * time.Second // far longer than anything healthy takes
 type cluster struct {
 	t      *testing.T
 	tuning consensus.GroupTuning
+	store  string // "": the default
 
 	mu    sync.Mutex
 	nodes map[uint64]*node
@@ -64,7 +66,7 @@ func (c *cluster) start(replica uint64, broker int32) *node {
 		Peer:   consensus.PeerEndpoint{Listen: "127.0.0.1:0"},
 		Timing: consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond},
 		// Small segments are made faster.
-		Options: []byte(`{"log_segment_bytes": 1048576}`),
+		Options: fmt.Appendf(nil, `{"log_segment_bytes": 1048576, "log_store": %q}`, cmp.Or(c.store, storeSegments)),
 	}); err != nil {
 		c.t.Fatal(err)
 	}
@@ -91,6 +93,12 @@ func (n *node) open(mode consensus.OpenMode, members ...consensus.Member) *node 
 // bootstrap starts a cluster of replicas 1 to size.
 func bootstrap(t *testing.T, size uint64) *cluster {
 	c := newCluster(t)
+	c.bootstrap(size)
+	return c
+}
+
+func (c *cluster) bootstrap(size uint64) {
+	c.t.Helper()
 	var nodes []*node
 	var members []consensus.Member
 	for id := uint64(1); id <= size; id++ {
@@ -100,7 +108,6 @@ func bootstrap(t *testing.T, size uint64) *cluster {
 	for _, n := range nodes {
 		n.open(consensus.OpenBootstrap, members...)
 	}
-	return c
 }
 
 func (n *node) end() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -95,7 +96,7 @@ func newGroup(b *backend, spec consensus.GroupSpec) *group {
 		observed:  make(chan raft.Observation, 16), stopWatch: make(chan struct{}),
 		queue: make(chan proposal, maxInflight), completions: make(chan flight, maxInflight), completed: make(chan struct{}),
 		verifying: make(chan struct{}, maxReadIndexes), changing: make(chan struct{}, 1), failed: make(chan struct{}),
-		self: serverID(b.cfg.ReplicaID, b.cfg.BrokerID), peers: newPeers(), flights: map[*flightState]struct{}{},
+		self: serverID(b.cfg.ReplicaID, b.cfg.BrokerID), peers: newPeers(slog.Default().With("component", "raft", "consensus_group", uint64(spec.ID))), flights: map[*flightState]struct{}{},
 		led: make(chan struct{}), more: make(chan struct{}), wantedCh: make(chan struct{}),
 	}
 	g.turned()

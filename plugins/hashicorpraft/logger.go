@@ -25,9 +25,20 @@ var levels = map[hclog.Level]slog.Level{
 	hclog.Warn: slog.LevelWarn, hclog.Error: slog.LevelError,
 }
 
+// perAttempt is what the library says, as an error, of every single request that a
+// peer did not answer; of one that is down, several times in a second for as long as
+// that lasts. silence says it once instead.
+var perAttempt = []string{
+	"failed to heartbeat to", "failed to appendEntries to", "failed to pipeline appendEntries",
+	"failed to start pipeline replication to", "failed to make requestVote RPC",
+}
+
 // Log implements hclog.Logger.
 func (l logger) Log(level hclog.Level, msg string, args ...any) {
 	to, known := levels[level]
+	if slices.Contains(perAttempt, msg) {
+		to = slog.LevelDebug
+	}
 	if !known || !l.to.Enabled(context.Background(), to) {
 		return
 	}

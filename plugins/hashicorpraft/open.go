@@ -54,7 +54,7 @@ func (g *group) recover() error {
 		}
 		g.commit = s.Index
 	}
-	if err := g.store.recoverMembers(); err != nil {
+	if err := errors.Join(g.store.recoverMembers(), g.store.recoverMark()); err != nil {
 		return err
 	}
 	if err := g.bootstrap(); err != nil {

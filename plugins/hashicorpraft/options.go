@@ -103,6 +103,10 @@ func raftConfig(cfg consensus.StartConfig, o Options) *raft.Config {
 	return c
 }
 
+// leaderLease is how long a leader goes on without an answer of a quorum: half of the
+// election timeout, as in the library's defaults, unless the host asks for another
+// one. Nothing is read by it. It is also the least that the heartbeat time-out can be
+// lowered to when a leader is gone, so more would be waited for then.
 func leaderLease(t consensus.Timing) time.Duration {
 	if t.LeaderLease == 0 {
 		return t.ElectionTimeout / 2

@@ -2,6 +2,7 @@ package hashicorpraft
 
 import (
 	"cmp"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ const (
 // peers is what this replica learns of the others from their answers, as far as
 // it leads. The library keeps the same to itself.
 type peers struct {
+	log *slog.Logger
+
 	// round is counted up by every read that wants to be confirmed; a request
 	// carries the round in which it was sent.
 	round atomic.Uint64
@@ -40,12 +43,13 @@ type peer struct {
 	contact   time.Time
 	failing   bool // the last request failed
 	state     string
+	silence   silence
 
 	failures, snapshots uint64
 }
 
-func newPeers() *peers {
-	return &peers{byID: map[raft.ServerID]*peer{}, answered: make(chan struct{})}
+func newPeers(log *slog.Logger) *peers {
+	return &peers{log: log, byID: map[raft.ServerID]*peer{}, answered: make(chan struct{})}
 }
 
 func (p *peers) ofLocked(id raft.ServerID) *peer {
@@ -62,6 +66,7 @@ func (p *peers) ofLocked(id raft.ServerID) *peer {
 // The leader's first request in a term carries an entry of that term, so once
 // one has succeeded, what the peer calls its last index is also in this log.
 func (p *peers) appended(id raft.ServerID, round uint64, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse, err error) {
+	p.say(id, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := p.ofLocked(id)

@@ -3,6 +3,7 @@ package hashicorpraft
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestConfirmed(t *testing.T) {
 		}, 0},
 	}
 	for _, tt := range tests {
-		p := newPeers()
+		p := newPeers(slog.New(slog.DiscardHandler))
 		tt.with(p)
 		if got, _ := p.confirmed(servers, 5); got != tt.want {
 			t.Errorf("%s: %d confirmed, want %d", tt.name, got, tt.want)
@@ -53,7 +54,7 @@ func TestConfirmed(t *testing.T) {
 
 func TestPeerStatus(t *testing.T) {
 	servers := []raft.Server{{ID: "3"}, {ID: "2"}, {ID: "1"}}
-	p := newPeers()
+	p := newPeers(slog.New(slog.DiscardHandler))
 	answer(p, "2", 0, 4) // a heartbeat: where the logs agree is not known yet
 	answer(p, "3", 0, 4, 7, 8)
 	answer(p, "3", 0, 4)

@@ -110,5 +110,5 @@ func transportOver(t *testing.T, l *layer) *transport {
 			t.Error(err)
 		}
 	})
-	return &transport{NetworkTransport: network, layer: l, peers: newPeers()}
+	return &transport{NetworkTransport: network, layer: l, peers: newPeers(slog.New(slog.DiscardHandler))}
 }

@@ -43,6 +43,7 @@ type store struct {
 	snapshot struct{ index, term uint64 }
 	floor    uint64 // entries below it are no longer there, whatever the disk says
 	members  configurations
+	marked   bool // it is durable that this replica was a member; see wasMember
 }
 
 var _ raft.MonotonicLogStore = (*store)(nil)

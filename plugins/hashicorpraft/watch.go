@@ -82,15 +82,15 @@ func (g *group) state() consensus.Leadership {
 
 // passiveRole is what this replica is when it neither leads nor stands, by the
 // newest configuration in its log: one that was removed is never told that its
-// removal was committed. Should it not be, the next leader takes it back.
+// removal was committed. Should it not be, the next leader takes it back. One that
+// never was a member waits to be added, also if its log begins with a snapshot.
 func (g *group) passiveRole() consensus.Role {
-	c := g.store.configuration()
-	if len(c.Servers) == 0 {
-		return consensus.Follower // it waits to be added
-	}
-	switch server, known := serverOf(c.Configuration, g.b.cfg.ReplicaID); {
-	case !known:
+	was := g.store.wasMember(g.b.cfg.ReplicaID)
+	switch server, known := serverOf(g.store.configuration().Configuration, g.b.cfg.ReplicaID); {
+	case !known && was:
 		return consensus.Removed
+	case !known:
+		return consensus.Follower
 	case server.Suffrage != raft.Voter:
 		return consensus.Learner
 	default:

@@ -35,7 +35,8 @@ type checks struct {
 	through   map[string]uint64           // command to the replica that was asked to append it
 	order     map[uint64]uint64           // term to the last sequence that was admitted; of the longest log
 	orderedTo uint64
-	torn      uint64 // != 0: entries of terms above it may be where others were, since the log has lost its tail
+	leaving   map[uint64]bool // the replicas that were removed, or are about to be
+	torn      uint64          // != 0: entries of terms above it may be where others were, since the log has lost its tail
 }
 
 type life struct {
@@ -53,7 +54,7 @@ func newChecks(report func(Finding)) *checks {
 	return &checks{
 		report: report, found: map[string]int{}, chains: map[uint64]link{}, leaders: map[uint64]life{}, terms: map[uint64]uint64{},
 		firsts: map[uint64]uint64{}, ready: map[uint64]uint64{}, committed: map[string]uint64{},
-		rejected: map[string]consensus.Result{}, delivered: map[string]uint64{}, order: map[uint64]uint64{}, through: map[string]uint64{},
+		rejected: map[string]consensus.Result{}, delivered: map[string]uint64{}, order: map[uint64]uint64{}, leaving: map[uint64]bool{}, through: map[string]uint64{},
 	}
 }
 
@@ -87,8 +88,23 @@ func (c *checks) termOf(n *node) uint64 {
 	return c.terms[n.id]
 }
 
+// leaves says that a replica is removed from now on.
+func (c *checks) leaves(replica uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving[replica] = true
+}
+
 // leadership takes what a replica reports of itself.
 func (c *checks) leadership(who life, l consensus.Leadership) {
+	if l.Role == consensus.Removed {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.leaving[who.replica] {
+			c.breaksLocked("M3", "replica %d says that it was removed, and nobody has removed it", who.replica)
+		}
+		return
+	}
 	if l.Role != consensus.Leader && l.Role != consensus.LeaderReady {
 		return
 	}

@@ -170,6 +170,7 @@ func TestMutants(t *testing.T) {
 		{"no compare and set", mutation{anyConfig: true}, "M1", "20 changes are compared"},
 		{"changes are not made", mutation{makesNoChange: true}, "M2", "20 from one"},
 		{"removed, and does not say so", mutation{removedFollows: true}, "M3", "20 demoted"},
+		{"joins, and says that it was removed", mutation{joinerRemoved: true}, "M3", "20 from one"},
 		{"removed, and stands for election", mutation{removedStands: true}, "M3", "20 demoted"},
 		{"joins, and stands for election", mutation{joinerStands: true}, "M4", "20 from one"},
 		{"learners count", mutation{learnersCount: true}, "LEARNERS", "20 from one"},

@@ -68,8 +68,11 @@ func (b *replica) stranger(l *consensus.Leadership) bool {
 		}
 	case !c.isMember(b.id):
 		*l = consensus.Leadership{Role: consensus.Follower}
-		if c.wrong.joinerStands {
+		switch {
+		case c.wrong.joinerStands:
 			l.Role = consensus.Candidate
+		case c.wrong.joinerRemoved:
+			l.Role = consensus.Removed
 		}
 	case !c.counts(b.id):
 		l.Role = consensus.Learner

@@ -48,6 +48,7 @@ type mutation struct {
 	makesNoChange      bool // a change is said to be made, and is not
 	removedFollows     bool // who was removed says that it follows
 	removedStands      bool // who was removed has elections held that nobody wins
+	joinerRemoved      bool // who waits to be added says that it was removed
 	joinerStands       bool // who waits to be added stands for election
 	learnersCount      bool // learners count for the quorum
 	halfJoint          bool // of several changes only the first is made
@@ -520,6 +521,7 @@ func (b *replica) Status() consensus.Status {
 	d := c.disks[b.id]
 	if c.wrong.removedStands && c.removed[b.id] {
 		c.term, c.leader = c.term+5, 0
+		d.term = c.term
 		c.settle()
 	}
 	return consensus.Status{Leadership: l, Peers: c.peersOf(b.id), FirstIndex: d.first, LastIndex: d.last(), CommitIndex: min(c.commit, d.last()), SnapshotIndex: d.meta.Index}
