@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -22,10 +23,31 @@ type checkpoint struct {
 }
 
 // checkpointVersion is the first line of the files that this package invented.
-const checkpointVersion = 0
+// Version 0 had no checksum at the end, and is still read.
+const checkpointVersion = 1
 
-func (c checkpoint) encode() []byte {
-	return fmt.Appendf(nil, "%d\nstart %d\nrecovery-point %d\n", checkpointVersion, c.start, c.recoveryPoint)
+// withChecksum is a small file: the version, text, and if the version has one the
+// CRC-32C of both.
+func withChecksum(version int, text string) []byte {
+	b := fmt.Appendf(nil, "%d\n%s", version, text)
+	if version == 0 {
+		return b
+	}
+	return fmt.Appendf(b, "crc %08x\n", checksum(b))
+}
+
+// readsAs tells if b is what encode makes of a version that can be read.
+func readsAs(b []byte, encode func(version int) []byte) bool {
+	for version := range checkpointVersion + 1 {
+		if bytes.Equal(b, encode(version)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c checkpoint) encode(version int) []byte {
+	return withChecksum(version, fmt.Sprintf("start %d\nrecovery-point %d\n", c.start, c.recoveryPoint))
 }
 
 // readCheckpoint reads log-checkpoint; without one everything begins at 0.
@@ -38,10 +60,10 @@ func readCheckpoint(fsys FS, dir string) (c checkpoint, err error) {
 	if err != nil {
 		return c, err
 	}
-	version := -1
+	var version int
 	_, err = fmt.Sscanf(string(b), "%d\nstart %d\nrecovery-point %d\n", &version, &c.start, &c.recoveryPoint)
-	if err != nil || version != checkpointVersion || c.start < 0 || c.recoveryPoint < 0 {
-		return c, &CorruptError{File: name, Reason: "it is not a checkpoint of this version"}
+	if err != nil || !readsAs(b, c.encode) || c.start < 0 || c.recoveryPoint < 0 {
+		return c, &CorruptError{File: name, Reason: "it is not a checkpoint of this version, or its checksum does not match"}
 	}
 	return c, nil
 }
@@ -54,8 +76,8 @@ type cleanMarker struct {
 	activeSize int64 // bytes
 }
 
-func (m cleanMarker) encode() []byte {
-	return fmt.Appendf(nil, "%d\nend %d\nactive %d %d\n", checkpointVersion, m.end, m.activeBase, m.activeSize)
+func (m cleanMarker) encode(version int) []byte {
+	return withChecksum(version, fmt.Sprintf("end %d\nactive %d %d\n", m.end, m.activeBase, m.activeSize))
 }
 
 // readCleanMarker reads clean-shutdown; ok is false if there is none that can be read.
@@ -64,9 +86,9 @@ func readCleanMarker(fsys FS, dir string) (m cleanMarker, ok bool) {
 	if err != nil {
 		return m, false
 	}
-	version := -1
+	var version int
 	_, err = fmt.Sscanf(string(b), "%d\nend %d\nactive %d %d\n", &version, &m.end, &m.activeBase, &m.activeSize)
-	return m, err == nil && version == checkpointVersion
+	return m, err == nil && readsAs(b, m.encode)
 }
 
 // encodeEpochs is Kafka's leader-epoch-checkpoint: version, count, one line for each.

@@ -30,10 +30,13 @@ func (l *Log) seal() error {
 	if err := l.Err(); err != nil {
 		return err
 	}
-	if l.marked && !l.epochs.dirty.Load() {
-		return nil // nothing changed since Open
-	}
 	v := l.view.Load()
+	if l.marked && !l.epochs.dirty.Load() {
+		if err := v.dropDamagedIndexes(); err != nil { // nothing else changed since Open
+			return l.fail("close", err)
+		}
+		return nil
+	}
 	if err := l.dropStraySnapshots(v); err != nil {
 		return l.fail("close", err)
 	}
@@ -46,8 +49,11 @@ func (l *Log) seal() error {
 	if err := l.fsys.SyncDir(l.dir); err != nil {
 		return l.fail("close", err)
 	}
+	if err := v.dropDamagedIndexes(); err != nil {
+		return l.fail("close", err)
+	}
 	m := cleanMarker{end: l.end.Load(), activeBase: v.active().base, activeSize: v.active().size.Load()}
-	if err := disk.ReplaceFile(l.fsys, l.path(cleanFile), m.encode()); err != nil {
+	if err := disk.ReplaceFile(l.fsys, l.path(cleanFile), m.encode(checkpointVersion)); err != nil {
 		return l.fail("close", err)
 	}
 	return nil

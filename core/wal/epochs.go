@@ -83,6 +83,17 @@ func (c *epochCache) at(offset int64) int32 {
 	return e[i-1].epoch
 }
 
+// mustBe is the epoch of the record at offset if a later one is known too; ok is false
+// if there is none: then the record may begin one.
+func (c *epochCache) mustBe(offset int64) (epoch int32, ok bool) {
+	e := c.all()
+	if len(e) == 0 || offset >= e[len(e)-1].start {
+		return -1, false
+	}
+	epoch = c.at(offset)
+	return epoch, epoch >= 0
+}
+
 // endOf returns the largest epoch <= asked and the offset where the next one
 // begins: logEnd for the latest. ok is false if asked is above the latest epoch
 // or there are none. If asked is below all epochs it is answered itself, with the

@@ -16,7 +16,7 @@ func FuzzRecovery(f *testing.F) {
 	two := append(append([]byte(nil), batchOf(2, "r", 1)...), batchOf(1, "s", 2)...)
 	record.Batch(two[len(batchOf(2, "r", 1)):]).SetBaseOffset(2)
 	f.Add(two, []byte{}, []byte{}, []byte{}, []byte("0\n1\n0 0\n"), []byte("0\nstart 0\nrecovery-point 0\n"), []byte(nil))
-	f.Add(two, []byte{0, 0, 0, 2, 0, 0, 0, 80}, make([]byte, 12), newProducers(DefaultConfig()).encode(), []byte("0\n0\n"), []byte("0\nstart 1\nrecovery-point 0\n"), cleanMarker{3, 0, int64(len(two))}.encode())
+	f.Add(two, []byte{0, 0, 0, 2, 0, 0, 0, 80}, make([]byte, 12), newProducers(DefaultConfig()).encode(), []byte("0\n0\n"), []byte("0\nstart 1\nrecovery-point 0\n"), cleanMarker{3, 0, int64(len(two))}.encode(checkpointVersion))
 	f.Fuzz(func(t *testing.T, log, index, times, snapshot, epochs, check, clean []byte) {
 		fsys := disktest.New()
 		for name, b := range map[string][]byte{

@@ -252,7 +252,7 @@ func (l *Log) saveCheckpoint(c checkpoint) error {
 	if c == l.checkpoint {
 		return nil
 	}
-	if err := disk.ReplaceFile(l.fsys, l.path(checkpointFile), c.encode()); err != nil {
+	if err := disk.ReplaceFile(l.fsys, l.path(checkpointFile), c.encode(checkpointVersion)); err != nil {
 		return err
 	}
 	l.checkpoint = c

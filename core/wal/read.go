@@ -38,7 +38,7 @@ func (l *Log) AppendRead(dst []byte, from, upTo int64, maxBytes int, minOne bool
 		if start := l.start.Load(); from < start || from > end {
 			return fmt.Errorf("%w: %d is not between %d and %d", ErrOffsetOutOfRange, from, start, end)
 		}
-		b, err = v.read(dst, from, min(upTo, end), maxBytes, minOne, l.maxBatch)
+		b, err = l.read(v, dst, from, min(upTo, end), maxBytes, minOne)
 		return err
 	})
 	if err != nil {
@@ -75,13 +75,14 @@ func (l *Log) awaitChange() {
 }
 
 // read appends batches of one segment to dst.
-func (v *view) read(dst []byte, from, upTo int64, maxBytes int, minOne bool, maxBatch int) ([]byte, error) {
+func (l *Log) read(v *view, dst []byte, from, upTo int64, maxBytes int, minOne bool) ([]byte, error) {
 	if from >= upTo {
 		return dst, nil
 	}
-	for _, s := range v.segments[v.covering(from):] {
+	begin := v.covering(from)
+	for i, s := range v.segments[begin:] {
 		size := s.size.Load()
-		sc := borrowScanner(s.file, 0, size, maxBatch)
+		sc := borrowScanner(s.file, 0, size, l.maxBatch)
 		b, at, err := s.find(from, sc)
 		if err != nil {
 			sc.release()
@@ -93,13 +94,33 @@ func (v *view) read(dst []byte, from, upTo int64, maxBytes int, minOne bool, max
 		}
 		base, first := b.BaseOffset(), b.Size()
 		sc.release()
+		if base > from { // what was compacted away, or it is not what the header says
+			if err := l.verify(s, at, at+int64(first), l.boundOf(v, begin+i)); err != nil {
+				return dst, s.corrupt(err)
+			}
+		}
 		if base >= upTo || first > maxBytes && !minOne {
 			return dst, nil
 		}
 		n := int(min(size-at, int64(max(first, maxBytes))))
-		return s.read(dst, at, n, upTo)
+		old := len(dst)
+		if dst, err = s.read(dst, at, n, upTo); err != nil {
+			return dst, err
+		}
+		if err := l.verify(s, at, at+int64(len(dst)-old), l.boundOf(v, begin+i)); err != nil {
+			return dst[:old], s.corrupt(err)
+		}
+		return dst, nil
 	}
 	return dst, nil
+}
+
+// boundOf is the offset that all batches of the i-th segment are before.
+func (l *Log) boundOf(v *view, i int) int64 {
+	if i < len(v.segments)-1 {
+		return v.segments[i+1].base
+	}
+	return l.end.Load()
 }
 
 // read appends the whole batches before upTo among the n bytes at position at.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/protocol/record"
 )
 
 // recover opens the segments that begin at bases and brings the log into a state
@@ -22,6 +23,7 @@ func (l *Log) recover(bases []int64) (err error) {
 	}()
 	for _, base := range bases {
 		s := newSegment(l.fsys, l.files, l.dir, base)
+		s.log = l.log
 		segments = append(segments, s)
 		size, err := s.file.Size()
 		if err != nil {
@@ -54,6 +56,9 @@ func (l *Log) recover(bases []int64) (err error) {
 	l.epochs.truncateEnd(end)
 	l.epochs.truncateStart(l.checkpoint.start)
 	l.publishBounds(max(l.checkpoint.start, segments[0].base), end)
+	if err := l.checkEpochs(); err != nil {
+		return err
+	}
 	if err := l.recoverProducers(end); err != nil {
 		return err
 	}
@@ -94,6 +99,10 @@ func (l *Log) resume(s *segment, wantEnd int64) error {
 	var end int64
 	if usable {
 		end, err = s.resume(l.maxBatch, l.now())
+		usable = !errors.Is(err, errIndexDamaged)
+	}
+	if usable {
+		s.trusted.Store(s.size.Load())
 	} else {
 		l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
 		end, err = l.scan(s, s.base)
@@ -103,7 +112,7 @@ func (l *Log) resume(s *segment, wantEnd int64) error {
 		return s.corrupt(err)
 	}
 	if end != wantEnd {
-		return &CorruptError{File: s.name, Offset: s.size.Load(), Reason: fmt.Sprintf("the file ends with offset %d instead of %d", end, wantEnd)}
+		return &CorruptError{File: s.name, Offset: s.size.Load(), Reason: fmt.Sprintf("the file ends with offset %d instead of %d, says what comes after it", end, wantEnd)}
 	}
 	return nil
 }
@@ -193,6 +202,11 @@ func (l *Log) scan(s *segment, end int64) (int64, error) {
 	if err := errors.Join(s.offsets.rewrite(), s.times.rewrite()); err != nil {
 		return end, err
 	}
+	// Nothing that the indexes said counts.
+	s.indexDamaged.Store(false)
+	s.maxTime.Store(record.NoTimestamp)
+	s.maxTimeOffset, s.sinceIndex, s.born = 0, 0, time.Time{}
+	s.trusted.Store(0)
 	return l.walk(s, &scanner{file: s.file, limit: s.size.Load(), max: l.maxBatch, verify: true}, end)
 }
 
@@ -205,6 +219,9 @@ func (l *Log) walk(s *segment, sc *scanner, end int64) (int64, error) {
 		}
 		if b.BaseOffset() != end {
 			return end, &damage{at, fmt.Sprintf("the batch begins at offset %d instead of %d", b.BaseOffset(), end)}
+		}
+		if known, ok := l.epochs.mustBe(b.BaseOffset()); ok && known != b.LeaderEpoch() {
+			return end, &damage{at, fmt.Sprintf("the batch has leader epoch %d, "+epochsFile+" says %d", b.LeaderEpoch(), known)}
 		}
 		if at == 0 {
 			s.setBorn(b, l.now())
@@ -234,9 +251,13 @@ func (l *Log) scanFrom(s *segment, end int64) (int64, error) {
 	}
 	l.redoTxns.from = min(l.redoTxns.from, p.offset)
 	end, from, err := s.resumeAt(p, l.maxBatch)
+	if errors.Is(err, errIndexDamaged) {
+		return l.rescan(s, s.base, nil)
+	}
 	if err != nil {
 		return end, err
 	}
+	s.trusted.Store(p.position)
 	if end, err = l.walk(s, &scanner{file: s.file, pos: from, limit: p.position, max: l.maxBatch}, end); err != nil {
 		return end, err
 	}
@@ -298,12 +319,17 @@ func (s *segment) resumeAt(p point, maxBatch int) (end, from int64, err error) {
 		s.maxTimeOffset = s.base + int64(t.relative)
 	}
 	sc := &scanner{file: s.file, pos: int64(e.position), limit: p.position, max: maxBatch}
-	b, at, err := sc.next()
-	if err == nil && (b == nil || b.LastOffset() != s.base+int64(e.relative)) {
-		err = &damage{at, "the index says that another batch lies there"}
+	b, _, err := sc.next()
+	if !s.agrees(e, b, err) {
+		return s.base, 0, errIndexDamaged
 	}
 	if err != nil {
 		return s.base, 0, err
+	}
+	if ok && int64(t.relative) <= int64(e.relative) {
+		if right, err := s.timeAgrees(t, p.position, maxBatch); err != nil || !right {
+			return s.base, 0, errors.Join(err, errIndexDamaged)
+		}
 	}
 	s.sinceIndex = int64(b.Size())
 	if ts := b.MaxTimestamp(); ts > s.maxTime.Load() {

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,12 @@ type segment struct {
 	txns    *txnIndex
 
 	size    atomic.Int64 // bytes that are published
+	trusted atomic.Int64 // position from which on this process wrote the bytes, or read them with their CRCs
+	checked checked      // which of those before were read meanwhile
 	maxTime atomic.Int64 // largest timestamp, or record.NoTimestamp
+
+	indexDamaged atomic.Bool  // an entry is wrong: nothing is looked up any more
+	log          *slog.Logger // nil if all of the segment is this process's
 
 	// Under the log's mutex.
 	maxTimeOffset int64     // last offset of the batch that has maxTime
@@ -113,17 +119,30 @@ func (s *segment) close() error {
 // until the scanner moves, and its position. A nil batch
 // means that the segment ends before offset.
 func (s *segment) find(offset int64, sc *scanner) (batch record.Batch, at int64, err error) {
-	e, err := s.offsets.last(func(e indexEntry) bool { return s.base+int64(e.relative) > offset })
+	e, err := s.lookup(func(e indexEntry) bool { return s.base+int64(e.relative) > offset })
 	if err != nil {
 		return nil, 0, err
 	}
 	if sc.pos = int64(e.position); sc.pos > sc.limit {
-		sc.pos = 0 // an entry of an append that was not published when the limit was taken
+		e, sc.pos = indexEntry{}, 0 // an entry of an append that was not published when the limit was taken
 	}
+	last := s.base - 1
 	for {
 		batch, at, err = sc.next()
-		if err != nil || batch == nil || batch.LastOffset() >= offset {
+		if e.position > 0 && !s.agrees(e, batch, err) {
+			s.distrustIndex()
+			e, sc.pos = indexEntry{}, 0
+			continue
+		}
+		e = indexEntry{}
+		if err != nil || batch == nil {
 			return batch, at, err
+		}
+		if batch.BaseOffset() <= last {
+			return nil, 0, &damage{at, fmt.Sprintf("the batch begins at offset %d, the one before ends with %d", batch.BaseOffset(), last)}
+		}
+		if last = batch.LastOffset(); last >= offset {
+			return batch, at, nil
 		}
 	}
 }
@@ -149,6 +168,9 @@ func (s *segment) truncated(size, end int64) (*segment, error) {
 		offsets: s.offsets.truncated(offsets), times: s.times.truncated(times), txns: txns,
 	}
 	c.size.Store(size)
+	c.trusted.Store(min(s.trusted.Load(), size))
+	c.log = s.log
+	c.indexDamaged.Store(s.indexDamaged.Load())
 	c.maxTime.Store(record.NoTimestamp)
 	return c, nil
 }
@@ -182,8 +204,14 @@ func (s *segment) resume(maxBatch int, now time.Time) (end int64, err error) {
 	end = s.base
 	for {
 		b, at, err := sc.next()
+		if e.position > 0 && end == s.base && !s.agrees(e, b, err) {
+			return 0, errIndexDamaged
+		}
 		if err != nil {
 			return 0, err
+		}
+		if b != nil && b.BaseOffset() < end {
+			return 0, &damage{at, fmt.Sprintf("the batch begins at offset %d, the one before ends with %d", b.BaseOffset(), end-1)}
 		}
 		if b == nil {
 			s.sinceIndex = sc.pos - int64(e.position)
@@ -201,8 +229,18 @@ func (s *segment) resume(maxBatch int, now time.Time) (end int64, err error) {
 	if s.born.IsZero() && s.size.Load() > 0 {
 		s.bornOfFirst(maxBatch, now)
 	}
+	if ok && int64(t.relative) < end-s.base {
+		right, err := s.timeAgrees(t, s.size.Load(), maxBatch)
+		if err == nil && !right {
+			err = errIndexDamaged
+		}
+		return end, err
+	}
 	return end, nil
 }
+
+// errIndexDamaged says that an index has to be made anew.
+var errIndexDamaged = errors.New("index is damaged")
 
 // bornOfFirst reads the first batch for the age of the segment.
 func (s *segment) bornOfFirst(maxBatch int, now time.Time) {

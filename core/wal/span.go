@@ -121,6 +121,15 @@ func (l *Log) rangeOf(v *view, from, upTo int64, maxBytes int, minOne bool) (fil
 				return fileRange{}, s.corrupt(err)
 			}
 		}
+		checkTo := end
+		if end <= at && at < s.trusted.Load() { // nothing before upTo, if the header that says so is right
+			if checkTo, err = l.wholeBatches(s, at, 1, size, true); err != nil {
+				return fileRange{}, s.corrupt(err)
+			}
+		}
+		if err := l.verify(s, at, checkTo, l.boundOf(v, i)); err != nil {
+			return fileRange{}, s.corrupt(err)
+		}
 		return fileRange{s.file, at, end - at}, nil
 	}
 	return fileRange{}, nil
@@ -157,14 +166,19 @@ func (l *Log) position(s *segment, offset, size int64, within bool) (int64, erro
 // there is none, the end of the first one with minOne, else at.
 func (l *Log) wholeBatches(s *segment, at int64, maxBytes int, size int64, minOne bool) (int64, error) {
 	limit := at + int64(maxBytes)
-	e, err := s.offsets.last(func(e indexEntry) bool { return int64(e.position) > limit })
+	e, err := s.lookup(func(e indexEntry) bool { return int64(e.position) > limit })
 	if err != nil {
 		return 0, err
 	}
 	sc := borrowScanner(s.file, max(at, int64(e.position)), size, l.maxBatch)
 	defer sc.release()
-	for {
+	for indexed := int64(e.position) > at; ; indexed = false {
 		b, pos, err := sc.next()
+		if indexed && !s.agrees(e, b, err) {
+			s.distrustIndex()
+			sc.pos = at
+			continue
+		}
 		switch {
 		case err != nil:
 			return 0, err

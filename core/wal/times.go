@@ -53,7 +53,18 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64, epoch int32, found bool, 
 // timestamp is ts or later, or nil.
 func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch, error) {
 	// Everything up to the last entry below ts is too old.
-	t, err := s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
+	var t indexEntry
+	var err error
+	if !s.indexDamaged.Load() {
+		t, err = s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
+	}
+	if err == nil && t != (indexEntry{}) && s.trusted.Load() > 0 && s.base+int64(t.relative) > start {
+		var right bool
+		if right, err = s.timeAgrees(t, s.size.Load(), maxBatch); !right {
+			s.distrustIndex()
+			t = indexEntry{}
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +82,9 @@ func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch
 		whole := make([]byte, b.Size())
 		if _, err := io.ReadFull(io.NewSectionReader(s.file, at, int64(len(whole))), whole); err != nil {
 			return nil, fmt.Errorf("read %s: %w", s.name, err)
+		}
+		if !record.Batch(whole).CheckCRC() {
+			return nil, &damage{at, "CRC does not match"}
 		}
 		return whole, nil
 	}
