@@ -13,7 +13,7 @@ import (
 func (l *loader) check(c *Config) {
 	l.inThemselves = len(l.problems.List)
 	for _, f := range []func(*Config){
-		l.checkNode, l.checkListeners, l.checkPeers, l.checkPlaintextPeers, l.checkConsensus, l.checkKafka, l.checkAdmin,
+		l.checkNode, l.checkListeners, l.checkPeers, l.checkOwnPorts, l.checkPlaintextPeers, l.checkConsensus, l.checkKafka, l.checkAdmin,
 	} {
 		f(c)
 	}
@@ -144,6 +144,23 @@ func (l *loader) checkPeers(c *Config) {
 	}
 	if want, got := slices.Sorted(maps.Keys(c.Cluster.Peers)), slices.Sorted(maps.Keys(c.Consensus.Peers)); !slices.Equal(want, got) {
 		l.wrong("consensus/peers", "has nodes %v, cluster/peers has %v", got, want)
+	}
+}
+
+// checkOwnPorts refuses a listener on another port than the one at which the other
+// nodes dial this one, unless what they dial was said: then something forwards.
+func (l *loader) checkOwnPorts(c *Config) {
+	for _, x := range []struct{ listen, bind, peers, dialled, advertise string }{
+		{"cluster/bind", c.Cluster.Bind, "cluster/peers", c.Cluster.Peers[c.Node.ID], "cluster/advertise"},
+		{"consensus/peer/listen", c.Consensus.Peer.Listen, "consensus/peers", c.Consensus.Peers[c.Node.ID], "consensus/peer/advertise"},
+	} {
+		_, want, dialledErr := net.SplitHostPort(x.dialled)
+		_, got, bindErr := net.SplitHostPort(x.bind)
+		if dialledErr != nil || bindErr != nil || got == want || c.Single() || l.advertised[x.advertise] {
+			continue
+		}
+		l.wrong(x.listen, "%s is not on the port at which the others dial this node, %s of %s/%d; make them the same, or set %s if something forwards from there",
+			x.bind, x.dialled, x.peers, c.Node.ID, x.advertise)
 	}
 }
 

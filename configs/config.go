@@ -93,7 +93,7 @@ type External struct {
 
 // Peer is the backend's own listener.
 type Peer struct {
-	Listen    string  `koanf:"listen"    kind:"bind" doc:"host:port; empty: that of cluster/bind, port plus 100."`
+	Listen    string  `koanf:"listen"    kind:"bind" doc:"host:port; empty: the host of cluster/bind, and the port of this node in consensus/peers, else that of cluster/bind plus 100."`
 	Advertise string  `koanf:"advertise" kind:"address" doc:"host:port that the other backends dial; empty: this node's entry in consensus/peers."`
 	TLS       PeerTLS `koanf:"tls"       doc:"Mutual TLS between backends; empty: that of cluster/tls."`
 }

@@ -34,6 +34,10 @@ type loader struct {
 	origins  map[string]Origin // of values
 	sections map[string]Origin // of what holds values, in the file
 
+	// advertised are the keys of what other nodes dial that were set, before what was
+	// not set is filled in.
+	advertised map[string]bool
+
 	// inThemselves is how many of the problems are about one value alone.
 	inThemselves int
 }

@@ -64,6 +64,9 @@ func (l *loader) load() Config {
 
 	cfg := l.unmarshal(k)
 	cfg.Origins = l.origins
+	l.advertised = map[string]bool{
+		"cluster/advertise": cfg.Cluster.Advertise != "", "consensus/peer/advertise": cfg.Consensus.Peer.Advertise != "",
+	}
 	cfg.resolve()
 	l.check(&cfg)
 	return cfg

@@ -48,11 +48,22 @@ func (c *Config) resolveConsensus() {
 			c.Consensus.Peers[c.Node.ID] = p.Advertise
 		}
 	}
-	p.Listen = cmp.Or(p.Listen, raftAddress(c.Cluster.Bind))
+	p.Listen = cmp.Or(p.Listen, c.dialledReplica(), raftAddress(c.Cluster.Bind))
 	p.Advertise = cmp.Or(p.Advertise, c.Consensus.Peers[c.Node.ID], c.advertisedReplica(), p.Listen)
 	if !p.TLS.Enabled() && p.TLS.CA == "" && p.TLS.Cert == "" && p.TLS.Key == "" {
 		p.TLS = c.Cluster.TLS
 	}
+}
+
+// dialledReplica is where the backend listens unless it is said: on the host of the
+// cluster listener, at the port at which the others dial it.
+func (c *Config) dialledReplica() string {
+	host, _, err := net.SplitHostPort(c.Cluster.Bind)
+	_, port, dialledErr := net.SplitHostPort(c.Consensus.Peers[c.Node.ID])
+	if err != nil || dialledErr != nil || c.Single() || c.Consensus.Peer.Advertise != "" {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // advertisedReplica is where the backend of a node that joins is dialled, unless it is
