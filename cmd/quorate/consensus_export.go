@@ -149,8 +149,8 @@ func inventory(img *metadata.Image) string {
 	for range img.Brokers() {
 		brokers++
 	}
-	return fmt.Sprintf("cluster %s, %d topics with %d partitions, %d brokers, next producer id %d, next broker epoch %d",
-		img.ClusterID, topics, partitions, brokers, img.NextProducerID, img.NextBrokerEpoch)
+	return fmt.Sprintf("cluster %s, %s with %s, %s, next producer id %d, next broker epoch %d",
+		img.ClusterID, plural(topics, "topic"), plural(partitions, "partition"), plural(brokers, "broker"), img.NextProducerID, img.NextBrokerEpoch)
 }
 
 // readExport reads an export and checks that nothing of it would be lost: what

@@ -262,7 +262,7 @@ type ConsensusClient interface {
 	// Example: somebody else was faster; the host reads the membership and decides again
 	//
 	//	> {"group_id": "1", "expected_config_index": "12050", "changes": [{"op": "OP_PROMOTE", "member": {"replica_id": "4"}}], "timeout_ms": 10000}
-	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "change members of group 1: the membership has changed since it was read: it is at 12077, not 12050"}
+	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "the membership has changed since it was read: it is at 12077, not 12050"}
 	ChangeMembership(ctx context.Context, in *ChangeMembershipRequest, opts ...grpc.CallOption) (*ChangeMembershipResponse, error)
 	// GetStatus returns groups as this replica sees them.
 	//
@@ -755,7 +755,7 @@ type ConsensusServer interface {
 	// Example: somebody else was faster; the host reads the membership and decides again
 	//
 	//	> {"group_id": "1", "expected_config_index": "12050", "changes": [{"op": "OP_PROMOTE", "member": {"replica_id": "4"}}], "timeout_ms": 10000}
-	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "change members of group 1: the membership has changed since it was read: it is at 12077, not 12050"}
+	//	! {"code": "ERROR_CODE_STALE_CONFIG", "message": "the membership has changed since it was read: it is at 12077, not 12050"}
 	ChangeMembership(context.Context, *ChangeMembershipRequest) (*ChangeMembershipResponse, error)
 	// GetStatus returns groups as this replica sees them.
 	//

@@ -63,13 +63,13 @@ func (s *Server) ChangeMembership(ctx context.Context, req *consensuspb.ChangeMe
 	}
 	c, ok := g.log.(consensus.MembershipChanger)
 	if !ok {
-		return nil, fmt.Errorf("change membership: %w", consensus.ErrUnsupported)
+		return nil, consensus.ErrUnsupported
 	}
 	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
 	defer cancel()
 	m, err := c.ChangeMembers(ctx, req.GetExpectedConfigIndex(), wire.ChangesFromProto(req.GetChanges()))
 	if err != nil {
-		return nil, fmt.Errorf("change membership of group %d: %w", g.id, err)
+		return nil, err // the host says of what
 	}
 	return &consensuspb.ChangeMembershipResponse{Membership: wire.MembershipToProto(m)}, nil
 }
@@ -82,7 +82,7 @@ func (s *Server) TransferLeadership(ctx context.Context, req *consensuspb.Transf
 	}
 	t, ok := g.log.(consensus.LeadershipTransferer)
 	if !ok {
-		return nil, fmt.Errorf("transfer leadership: %w", consensus.ErrUnsupported)
+		return nil, consensus.ErrUnsupported
 	}
 	ctx, cancel := withTimeout(ctx, req.GetTimeoutMs())
 	defer cancel()
@@ -91,10 +91,10 @@ func (s *Server) TransferLeadership(ctx context.Context, req *consensuspb.Transf
 		to = successor(g.log)
 	}
 	if to == consensus.NoLeader {
-		return nil, fmt.Errorf("transfer leadership of group %d: %w: there is nobody else", g.id, consensus.ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: there is nobody else", consensus.ErrInvalidArgument)
 	}
 	if err := t.TransferLeadership(ctx, to); err != nil {
-		return nil, fmt.Errorf("transfer leadership of group %d: %w", g.id, err)
+		return nil, err // as above
 	}
 	lead, _ := g.log.Leadership()
 	return &consensuspb.TransferLeadershipResponse{NewTerm: lead.Term}, nil

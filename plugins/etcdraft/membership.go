@@ -41,7 +41,7 @@ func (g *group) ChangeMembers(ctx context.Context, expect uint64, changes []cons
 	case r := <-done:
 		return r.membership, r.err
 	case <-ctx.Done():
-		return consensus.Membership{}, fmt.Errorf("change members: %w: %w", consensus.ErrTimeout, ctx.Err())
+		return consensus.Membership{}, fmt.Errorf("%w: %w", consensus.ErrTimeout, ctx.Err())
 	case <-g.ctx.Done():
 		return consensus.Membership{}, consensus.ErrShuttingDown
 	}

@@ -48,7 +48,7 @@ func (g *group) awaitLeader(ctx context.Context, to, term uint64) error {
 		case l.Term > term && l.Leader == to:
 			return nil
 		case l.Term > term && l.Leader != consensus.NoLeader:
-			return fmt.Errorf("transfer leadership: %w: replica %d leads now", consensus.ErrLeadershipLost, l.Leader)
+			return fmt.Errorf("%w: replica %d leads now", consensus.ErrLeadershipLost, l.Leader)
 		}
 		select {
 		case <-changed:
@@ -61,7 +61,7 @@ func (g *group) awaitLeader(ctx context.Context, to, term uint64) error {
 }
 
 func transferError(ctx context.Context) error {
-	return fmt.Errorf("transfer leadership: %w: %w", consensus.ErrTimeout, ctx.Err())
+	return fmt.Errorf("%w: %w", consensus.ErrTimeout, ctx.Err())
 }
 
 // transfer starts a transfer and returns to whom. It runs in the loop.
@@ -72,7 +72,7 @@ func (g *group) transfer(to uint64) (uint64, error) {
 	}
 	if to == consensus.NoLeader {
 		if to = g.successor(status); to == consensus.NoLeader {
-			return to, fmt.Errorf("transfer leadership: %w: no other voter answers", consensus.ErrNoQuorum)
+			return to, fmt.Errorf("%w: no other voter answers", consensus.ErrNoQuorum)
 		}
 	}
 	if p, ok := status.Progress[to]; !ok || p.IsLearner {

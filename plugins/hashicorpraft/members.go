@@ -87,15 +87,7 @@ var _ consensus.MembershipChanger = (*group)(nil)
 // ChangeMembers makes one change; the library can not make several at once. It
 // returns when the change is committed. After ErrTimeout, ErrLeadershipLost and
 // ErrUnavailable it may be made all the same: Members tells.
-func (g *group) ChangeMembers(ctx context.Context, expectConfigIndex uint64, changes []consensus.Change) (consensus.Membership, error) {
-	m, err := g.changeMembers(ctx, expectConfigIndex, changes)
-	if err != nil {
-		return m, fmt.Errorf("change members: %w", err)
-	}
-	return m, nil
-}
-
-func (g *group) changeMembers(ctx context.Context, expect uint64, changes []consensus.Change) (consensus.Membership, error) {
+func (g *group) ChangeMembers(ctx context.Context, expect uint64, changes []consensus.Change) (consensus.Membership, error) {
 	var none consensus.Membership
 	if len(changes) > 1 {
 		return none, fmt.Errorf("%w: %d changes at once need a joint configuration", consensus.ErrUnsupported, len(changes))

@@ -18,13 +18,6 @@ var _ consensus.LeadershipTransferer = (*group)(nil)
 // the beginning until it is known who leads, which may be this replica again,
 // in the same term.
 func (g *group) TransferLeadership(ctx context.Context, to uint64) error {
-	if err := g.transfer(ctx, to); err != nil {
-		return fmt.Errorf("transfer leadership: %w", err)
-	}
-	return nil
-}
-
-func (g *group) transfer(ctx context.Context, to uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*g.b.cfg.Timing.ElectionTimeout)
 	defer cancel()
 	server, err := g.heir(to)
