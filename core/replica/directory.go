@@ -11,10 +11,6 @@ import (
 	"github.com/quorate/quorate/core/wal"
 )
 
-// deletedSuffix marks a directory that is on its way out; wal.RemoveDeleted
-// removes it.
-const deletedSuffix = ".deleted"
-
 // prepareDirectory makes the data directory ready for the first image, once: it
 // reads the high watermarks of the last run, and removes the directories of
 // partitions that were deleted or moved away while this broker was down.
@@ -70,14 +66,11 @@ func (m *Manager) removeStrays(assigned map[partitionKey]assignment) error {
 	}
 	for _, s := range strays {
 		m.log.Info("removing a partition that was deleted or moved away", "topic", s.Topic, "partition", s.Partition, "topic_id", s.TopicID)
-		gone := fmt.Sprintf("%s.%s%s", s.Dir, s.TopicID, deletedSuffix)
-		if err := os.Rename(s.Dir, gone); err != nil {
+		if err := os.Rename(s.Dir, wal.GoneName(s.Dir)); err != nil {
 			return fmt.Errorf("remove stray partition: %w", err)
 		}
 	}
-	if err := wal.RemoveDeleted(m.cfg.DataDir); err != nil {
-		return fmt.Errorf("remove deleted partitions: %w", err)
-	}
+	m.kickRemoval()
 	return nil
 }
 

@@ -27,6 +27,6 @@
 //
 // On disk, below Config.DataDir: one directory per partition, "<topic>-<partition>",
 // which core/wal fills, with partition.metadata that binds it to a topic id;
-// directories that end in ".deleted", which wait for their removal; and
+// directories that end in "-delete", which wait for their removal; and
 // replication-offset-checkpoint, the high watermarks. All in Kafka's formats.
 package replica

@@ -29,6 +29,7 @@ type Manager struct {
 	// channel, not a mutex, because callbacks are called within.
 	turn      chan struct{}
 	adopted   bool          // an image had this broker's registration; of turn
+	removal   chan struct{} // capacity 1
 	ready     chan struct{} // closed once adopted and open
 	closed    bool          // of turn
 	listeners map[string][]func(partition int32, leader bool, epoch int32)
@@ -59,6 +60,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		brokerEpoch: brokerEpoch,
 		log:         log.With("component", "replica"),
 		turn:        make(chan struct{}, 1),
+		removal:     make(chan struct{}, 1),
 		ready:       make(chan struct{}),
 		listeners:   map[string][]func(int32, bool, int32){},
 		following:   newFollowing(),

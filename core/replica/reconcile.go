@@ -94,6 +94,7 @@ func (m *Manager) assigned(img *metadata.Image) map[partitionKey]assignment {
 
 // remove deletes the partitions that are not assigned any more.
 func (m *Manager) remove(parts map[partitionKey]*Partition, assigned map[partitionKey]assignment) (events []leadershipEvent) {
+	before := len(parts)
 	for key, p := range parts {
 		if _, ok := assigned[key]; ok {
 			continue
@@ -104,10 +105,17 @@ func (m *Manager) remove(parts map[partitionKey]*Partition, assigned map[partiti
 		}
 		p.log.Info("deleting replica", "end", p.wal.End())
 		p.retire()
-		if err := p.wal.Delete(); err != nil {
+		if err := p.wal.Discard(); err != nil {
 			p.fail(fmt.Errorf("delete %s: %w", p, err))
 		}
 	}
+	if len(parts) == before {
+		return nil
+	}
+	if err := m.cfg.fs().SyncDir(m.cfg.DataDir); err != nil {
+		m.fail(fmt.Errorf("delete partitions: %w", err))
+	}
+	m.kickRemoval()
 	return events
 }
 

@@ -172,8 +172,12 @@ func TestTopicCreatedAgainWhileDown(t *testing.T) {
 	if got := valuesOf(t, c.on(2, fresh), 1); len(got) != 1 || got[0] != "new" {
 		t.Errorf("records are %q", got)
 	}
-	if left, _ := filepath.Glob(c.nodes[2].dir + "/*" + deletedSuffix); len(left) > 0 {
-		t.Errorf("left on disk: %q", left)
+	deadline := time.Now().Add(time.Minute)
+	for left := []string{""}; len(left) > 0; {
+		if left, _ = filepath.Glob(c.nodes[2].dir + "/*-delete"); len(left) > 0 && time.Now().After(deadline) {
+			t.Fatalf("left on disk: %q", left)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

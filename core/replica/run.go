@@ -27,6 +27,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.runCheckpoints,
 		m.runFlush,
 		m.runAdoption,
+		m.runRemoval,
 	} {
 		g.Go(func() error { return run(gctx) })
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/core/metadata"
+	"github.com/quorate/quorate/core/wal"
 )
 
 // partitionOnDisk makes a directory as a partition has it, with a few bytes.
@@ -51,7 +52,7 @@ func TestStrays(t *testing.T) {
 	partitionOnDisk(t, dir, "renamed-0", &orders)
 	partitionOnDisk(t, dir, "late-0", &late)
 	partitionOnDisk(t, dir, "foreign-0", nil)
-	partitionOnDisk(t, dir, "late-1."+late.String()+deletedSuffix, &late)
+	partitionOnDisk(t, dir, wal.GoneName("late-1"), &late)
 	partitionOnDisk(t, dir, "consensus", nil)
 
 	strays, err := Strays(dir, 1, img)

@@ -2,8 +2,6 @@ package wal
 
 import (
 	"errors"
-	"path/filepath"
-	"strings"
 
 	"github.com/quorate/quorate/core/wal/disk"
 )
@@ -31,8 +29,8 @@ func (l *Log) seal() error {
 		return err
 	}
 	v := l.view.Load()
-	if l.marked && !l.epochs.dirty.Load() {
-		if err := v.dropDamagedIndexes(); err != nil { // nothing else changed since Open
+	if l.marked { // nothing changed since Open but epochs without records, which the next leader begins anew
+		if err := v.dropDamagedIndexes(); err != nil {
 			return l.fail("close", err)
 		}
 		return nil
@@ -52,56 +50,10 @@ func (l *Log) seal() error {
 	if err := v.dropDamagedIndexes(); err != nil {
 		return l.fail("close", err)
 	}
+	// It need not be durable: without it, or with half of it, the next Open reads more.
 	m := cleanMarker{end: l.end.Load(), activeBase: v.active().base, activeSize: v.active().size.Load()}
-	if err := disk.ReplaceFile(l.fsys, l.path(cleanFile), m.encode(checkpointVersion)); err != nil {
+	if err := disk.WriteFile(l.fsys, l.path(cleanFile), m.encode(checkpointVersion), false); err != nil {
 		return l.fail("close", err)
 	}
 	return nil
-}
-
-// Delete removes the log from disk and closes it. The directory gets another name
-// first, so that a crash on the way does not leave half a log: what it leaves
-// RemoveDeleted removes. Also a failed or closed log can be deleted.
-func (l *Log) Delete() error {
-	l.roundMu.Lock()
-	defer l.roundMu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var err error
-	if !l.closed.Swap(true) {
-		err = closeAll(l.view.Load().segments)
-		l.leaveCommitter()
-	}
-	gone := l.dir + deletedSuffix
-	return errors.Join(err, l.fsys.RemoveAll(gone), l.deleteDir(gone))
-}
-
-func (l *Log) deleteDir(gone string) error {
-	if err := l.fsys.Rename(l.dir, gone); err != nil {
-		if isNotExist(err) {
-			return nil
-		}
-		return err
-	}
-	if err := l.fsys.SyncDir(filepath.Dir(l.dir)); err != nil {
-		return err
-	}
-	return l.fsys.RemoveAll(gone)
-}
-
-// RemoveDeleted removes what a Delete left in dataDir that a crash interrupted.
-// Call it before any log in dataDir is opened.
-func RemoveDeleted(dataDir string) error { return removeDeleted(disk.OS{}, dataDir) }
-
-func removeDeleted(fsys FS, dataDir string) error {
-	names, err := fsys.ReadDir(dataDir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if strings.HasSuffix(name, deletedSuffix) {
-			err = errors.Join(err, fsys.RemoveAll(filepath.Join(dataDir, name)))
-		}
-	}
-	return err
 }

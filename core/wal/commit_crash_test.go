@@ -98,7 +98,7 @@ func (w *crashWorld) run() {
 
 // open opens everything; false means that the power is cut.
 func (w *crashWorld) open() bool {
-	if err := removeDeleted(w.fs, "/data"); err != nil {
+	if err := RemoveDeleted(w.t.Context(), w.fs, "/data"); err != nil {
 		return w.lives(err)
 	}
 	cfg := DefaultCommitConfig()

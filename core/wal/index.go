@@ -95,6 +95,14 @@ func (x *index) flush() error {
 // sync makes what was flushed durable, and the file if there is none.
 func (x *index) sync() error { return x.file.Sync() }
 
+// syncDirty is sync, if this process has changed the file since the last one.
+func (x *index) syncDirty() error {
+	if !x.file.Dirty() {
+		return nil
+	}
+	return x.sync()
+}
+
 // size is how large the file is, in bytes; 0 if there is none.
 func (x *index) size() (int64, error) {
 	size, err := x.file.Size()

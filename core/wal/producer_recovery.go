@@ -143,5 +143,5 @@ func (l *Log) dropStraySnapshots(v *view) error {
 // producers' state at the end, durable.
 func (l *Log) snapshotState(v *view) error {
 	s := v.active()
-	return errors.Join(s.flushIndexes(), s.offsets.sync(), s.times.sync(), s.txns.sync(), l.takeSnapshot(l.end.Load(), true))
+	return errors.Join(s.flushIndexes(), s.offsets.syncDirty(), s.times.syncDirty(), s.txns.sync(), l.takeSnapshot(l.end.Load(), true))
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -144,20 +146,30 @@ func TestDelete(t *testing.T) {
 	if err := l.Delete(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(data); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	if left, _ := filepath.Glob(filepath.Join(data, "t-0.????????????????????????????????-delete", "*"+logSuffix)); len(left) != 1 {
+		t.Errorf("waits to be removed: %v", left)
+	}
+	if _, err := os.Stat(dir); !isNotExist(err) {
+		t.Errorf("the directory is there: %v", err)
 	}
 	if _, err := l.Read(0, 1, 1, true); !errors.Is(err, ErrClosed) {
 		t.Errorf("read: %v", err)
 	}
-	if err := os.Mkdir(dir+deletedSuffix, 0o700); err != nil {
+	again := open(t, dir, smallConfig())
+	if err := again.Close(); err != nil || again.End() != 0 {
+		t.Errorf("made again: end %d, %v", again.End(), err)
+	}
+	if err := os.Mkdir(dir+deletedSuffix, 0o700); err != nil { // of an earlier version
 		t.Fatal(err)
 	}
-	if err := RemoveDeleted(data); err != nil {
+	if err := RemoveDeleted(t.Context(), disk.OS{}, data); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(data); len(left) > 0 {
+	if left, _ := filepath.Glob(data + "/*"); !slices.Equal(left, []string{dir}) {
 		t.Errorf("left: %v", left)
+	}
+	if name := filepath.Base(GoneName("/x/" + strings.Repeat("a", 249) + "-0")); len(name) != 255 || !isGone(name) {
+		t.Errorf("%q has %d bytes", name, len(name))
 	}
 }
 

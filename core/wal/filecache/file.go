@@ -48,6 +48,9 @@ func (c *Cache) LazyCreate(fsys disk.FS, name string) *File {
 // Name is the name that the file was given.
 func (f *File) Name() string { return f.name }
 
+// Dirty tells if the file was changed since the last sync that succeeded.
+func (f *File) Dirty() bool { return f.dirty.Load() }
+
 // Create makes the file, which must not be there yet nor have been used.
 func (f *File) Create() error {
 	h, err := f.open(os.O_RDWR | os.O_CREATE | os.O_EXCL)
