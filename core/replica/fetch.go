@@ -46,9 +46,24 @@ const markDelay = 10 * time.Millisecond
 // gives its first batch whole (KIP-74), others only what fits.
 func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
 	f := newFetching(m, plan)
-	if f.read(true) || plan.MaxWait <= 0 {
-		return f.results
+	stages := &m.metrics.fetches[0]
+	if plan.Replica {
+		stages = &m.metrics.fetches[1]
 	}
+	began := time.Now()
+	done := f.read(true) || plan.MaxWait <= 0
+	looked := time.Now()
+	stages.read.Observe(looked.Sub(began).Seconds())
+	if !done {
+		f.await(ctx)
+		stages.wait.Observe(time.Since(looked).Seconds())
+	}
+	return f.results
+}
+
+// await waits until the answer can be sent.
+func (f *fetching) await(ctx context.Context) {
+	m, plan := f.m, &f.plan
 	watch := WatchHighWatermark
 	if plan.Replica {
 		watch = WatchEnd
@@ -70,12 +85,11 @@ func (m *Manager) Fetch(ctx context.Context, plan FetchPlan) []FetchResult {
 		case <-w.C():
 		case <-marks.C():
 		case <-timeout.C:
-			return f.results
+			return
 		case <-ctx.Done():
-			return f.results
+			return
 		}
 	}
-	return f.results
 }
 
 // watchMarks returns what wakes a follower's fetch when a high watermark moves.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"maps"
 	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,10 +24,7 @@ type session struct {
 func (s *session) fill(req *kmsg.FetchRequest, positions map[*Partition]position, turn int, maxBytes int32) {
 	req.SessionID, req.SessionEpoch = s.id, s.epoch
 	if s.epoch == 0 {
-		s.told = make(map[*Partition]position, len(positions))
-		for p, pos := range positions {
-			s.told[p] = pos
-		}
+		s.told = maps.Clone(positions)
 		addParts(req, sorted(positions, turn), positions, maxBytes)
 		return
 	}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -12,6 +13,53 @@ type metrics struct {
 	isrShrinks, isrExpands prometheus.Counter
 	fetchErrors            prometheus.Counter
 	fetchLag               *prometheus.GaugeVec
+	reports                prometheus.Counter
+	appends, appendedBytes *prometheus.CounterVec
+	leader, follower       appendMetrics
+	produceStages          *prometheus.HistogramVec
+	fetchStages            *prometheus.HistogramVec
+
+	validate, append, localSync, replication prometheus.Observer
+	fetches                                  [2]fetchStages // of consumers and of followers
+}
+
+// appendMetrics are those of one role.
+type appendMetrics struct{ appends, bytes prometheus.Counter }
+
+func (a *appendMetrics) count(bytes int) {
+	a.appends.Inc()
+	a.bytes.Add(float64(bytes))
+}
+
+// appended counts an append as leader, and the time of its stages.
+func (ms *metrics) appended(bytes int, validate, write time.Duration) {
+	ms.leader.count(bytes)
+	ms.validate.Observe(validate.Seconds())
+	ms.append.Observe(write.Seconds())
+}
+
+// fetchStages are the parts of a fetch of one kind of reader.
+type fetchStages struct{ read, wait prometheus.Observer }
+
+// stageBuckets are those of the histograms of stages: 20 us to 19 s.
+var stageBuckets = prometheus.ExponentialBuckets(0.00002, 2.5, 16)
+
+// stages makes the observers of the stages.
+func (ms *metrics) stages() {
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: stageBuckets}, labels)
+	}
+	ms.produceStages = histogram("quorate_produce_stage_seconds", "The parts of the time of an append to one partition.", "stage")
+	ms.validate, ms.append = ms.produceStages.WithLabelValues("validate"), ms.produceStages.WithLabelValues("append")
+	ms.localSync, ms.replication = ms.produceStages.WithLabelValues("local_sync"), ms.produceStages.WithLabelValues("replication")
+	ms.fetchStages = histogram("quorate_fetch_stage_seconds", "The parts of the time of a fetch.", "reader", "stage")
+	for i, reader := range []string{"consumer", "follower"} {
+		ms.fetches[i] = fetchStages{ms.fetchStages.WithLabelValues(reader, "read"), ms.fetchStages.WithLabelValues(reader, "wait")}
+	}
+	role := func(name string) appendMetrics {
+		return appendMetrics{ms.appends.WithLabelValues(name), ms.appendedBytes.WithLabelValues(name)}
+	}
+	ms.leader, ms.follower = role("leader"), role("follower")
 }
 
 func newMetrics(m *Manager, reg prometheus.Registerer) *metrics {
@@ -26,10 +74,14 @@ func newMetrics(m *Manager, reg prometheus.Registerer) *metrics {
 			Name: "quorate_replica_fetch_lag_records",
 			Help: "Committed records that the furthest behind partition lacked after the last fetch from a leader.",
 		}, []string{"leader"}),
+		reports:       counter("quorate_replica_reports_total", "Times that leaders were told what is durable here while a fetch waited there."),
+		appends:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "quorate_replica_appends_total", Help: "Appends to partitions, as their leader or as a follower."}, []string{"role"}),
+		appendedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "quorate_replica_appended_bytes_total", Help: "Bytes of record batches that were appended."}, []string{"role"}),
 	}
+	ms.stages()
 	if reg != nil {
 		countFiles(m.files, reg)
-		reg.MustRegister(ms.isrShrinks, ms.isrExpands, ms.fetchErrors, ms.fetchLag)
+		reg.MustRegister(ms.isrShrinks, ms.isrExpands, ms.fetchErrors, ms.fetchLag, ms.reports, ms.appends, ms.appendedBytes, ms.produceStages, ms.fetchStages)
 		for _, g := range []struct {
 			name, help string
 			counts     func(*Partition, *leadership) bool

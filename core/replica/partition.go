@@ -35,6 +35,7 @@ type Partition struct {
 	fetcher            atomic.Pointer[fetcher] // that copies the partition now, or did last
 	flushed            atomic.Int64            // where flush.messages last had the log synced
 	unflushed          unflushed               // of runFlush
+	synced             syncTimes               // of metrics
 
 	mu        sync.Mutex // before the log's own
 	followers map[int32]*follower

@@ -35,13 +35,16 @@ func (p *Partition) Append(batches []byte, acks int16, opts AppendOptions) (Appe
 	if acks == AcksAll && l.underMinISR() {
 		return Appended{}, protocol.Errorf(protocol.NotEnoughReplicas, "%s has %d in-sync replicas, min.insync.replicas is %d", p, len(l.isr), l.minISR())
 	}
+	arrived := time.Now()
 	if err := p.validate(batches, l.settings, opts); err != nil {
 		return Appended{}, err
 	}
+	valid := time.Now()
 	a, err := p.wal.AppendAsLeader(l.epoch, batches)
 	if err != nil {
 		return Appended{}, p.logError("append to", err)
 	}
+	p.m.metrics.appended(len(batches), valid.Sub(arrived), time.Since(valid))
 	p.ends.reached(a.End)
 	p.appended(l, a.End)
 	return appended(a, l.epoch), nil
@@ -114,11 +117,13 @@ func (p *Partition) AwaitAcks(ctx context.Context, a Appended, acks int16) error
 	if done, err := p.acked(a, acks); done {
 		return err
 	}
+	began := time.Now()
 	c := make(chan struct{}, 1)
 	on.add(c, a.End)
 	defer on.remove(c)
 	for {
 		if done, err := p.acked(a, acks); done {
+			p.waited(a, began)
 			return err
 		}
 		select {
@@ -127,6 +132,19 @@ func (p *Partition) AwaitAcks(ctx context.Context, a Appended, acks int16) error
 			return protocol.Errorf(protocol.RequestTimedOut, "offset %d of %s was not acknowledged in time", a.Last, p)
 		}
 	}
+}
+
+// waited counts how long an acknowledgement took, and which part of that was the disk
+// of this broker.
+func (p *Partition) waited(a Appended, began time.Time) {
+	total := time.Since(began)
+	synced := p.synced.at(a.End)
+	local := min(total, max(0, synced.Sub(began)))
+	if synced.IsZero() && p.wal.Durable() >= a.End {
+		local = total // just now: committed is about to be called
+	}
+	p.m.metrics.localSync.Observe(local.Seconds())
+	p.m.metrics.replication.Observe((total - local).Seconds())
 }
 
 // acked tells if waiting is over, and how it ended.

@@ -104,8 +104,11 @@ func (p *Partition) copyBatches(pos position, batches []byte) error {
 	if err := record.Validate(batches, record.Limits{AllowControl: true}); err != nil {
 		return fmt.Errorf("records from broker %d: %w", pos.leader, err)
 	}
-	_, err := p.wal.AppendAsFollower(batches)
-	return err
+	if _, err := p.wal.AppendAsFollower(batches); err != nil {
+		return err
+	}
+	p.m.metrics.follower.count(len(batches))
+	return nil
 }
 
 // truncate drops what the leader does not have: it knows of no record of epoch or

@@ -99,8 +99,10 @@ func (p *Partition) committed() {
 		p.fail(fmt.Errorf("commit %s: %w", p, err))
 		return
 	}
+	now := time.Now()
+	p.synced.note(p.wal.Durable(), now)
 	p.syncs.reached(p.wal.Safe())
-	p.advanceHighWatermark(time.Now())
+	p.advanceHighWatermark(now)
 	p.reportDurable()
 }
 

@@ -44,7 +44,9 @@ type exchange struct {
 	weight      int64 // of the memory for requests, given back when it is over
 	records     held  // of a Produce request that is being read
 	api         string
-	arrived     time.Time
+	seen        time.Time // when its first byte was there
+	arrived     time.Time // when it was begun
+	begun       time.Time // when that was over
 }
 
 func newConn(l *listener, socket net.Conn, remote netip.AddrPort) *conn {

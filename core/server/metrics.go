@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/quorate/quorate/protocol"
 )
@@ -22,7 +23,26 @@ type metrics struct {
 	responseBytes *prometheus.CounterVec
 	throttled     *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
+	inFlight      prometheus.Gauge
+	stages        *prometheus.HistogramVec
+	// stageOf has the observers of stages of the requests that are looked at closely.
+	stageOf map[int16]*[stageCount]prometheus.Observer
 }
+
+// stage is a part of a request's time in the server.
+type stage int
+
+// The stages of a request, in their order.
+const (
+	stageRequestQueue  stage = iota // from its first byte until it is begun: decoding, and room in memory
+	stageBegin                      // what its order on the connection demands: a Produce is read, validated and appended
+	stageResponseQueue              // until it is its answer's turn on the connection
+	stageWait                       // for acknowledgements, or for something to read
+	stageSend                       // until the client has taken the answer
+	stageCount
+)
+
+var stageNames = [stageCount]string{"request_queue", "begin", "response_queue", "wait", "send"}
 
 // newMetrics registers the metrics with reg; nil leaves them unregistered.
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -44,6 +64,21 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "From the last byte of a request to the last byte of its response.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14), // 0.1 ms to 15 s
 		}, []string{"api"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "quorate_requests_in_flight", Help: "Requests that were begun and are not answered yet.",
+		}),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "quorate_request_stage_seconds",
+			Help:    "The parts of the time of Produce and Fetch requests.",
+			Buckets: prometheus.ExponentialBuckets(0.00002, 2.5, 16), // 20 us to 19 s
+		}, []string{"api", "stage"}),
+		stageOf: map[int16]*[stageCount]prometheus.Observer{},
+	}
+	for _, key := range []int16{protocol.KeyProduce, protocol.KeyFetch} {
+		m.stageOf[key] = &[stageCount]prometheus.Observer{}
+		for s, name := range stageNames {
+			m.stageOf[key][s] = m.stages.WithLabelValues(kmsg.NameForKey(key), name)
+		}
 	}
 	if reg == nil {
 		return m, nil
@@ -51,10 +86,18 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.throttled, m.duration,
+		m.inFlight, m.stages,
 	} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)
+}
+
+// spent counts the time of a stage.
+func (m *metrics) spent(x *exchange, s stage, d time.Duration) {
+	if o := m.stageOf[x.header.Key]; o != nil {
+		o[s].Observe(d.Seconds())
+	}
 }
 
 // done counts an exchange that is over.

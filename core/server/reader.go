@@ -51,6 +51,7 @@ func (c *conn) read(ctx, answers context.Context) error {
 			return err
 		}
 		c.open.Add(1)
+		c.server.metrics.inFlight.Inc()
 		c.ring <- x // never blocks: a slot is held
 	}
 }
@@ -63,7 +64,7 @@ func (c *conn) next(ctx context.Context) (*exchange, error) {
 	if err := c.awaitUnmuted(ctx); err != nil {
 		return nil, err
 	}
-	x := &exchange{}
+	x := &exchange{seen: time.Now()}
 	if err := c.take(ctx, x); err != nil {
 		c.giveUp(ctx, x)
 		return nil, classify(err)
@@ -310,7 +311,10 @@ func (c *conn) begin(ctx context.Context, x *exchange, req *Request, size int) {
 	x.api = kmsg.NameForKey(req.Header.Key)
 	c.server.metrics.requestBytes.WithLabelValues(x.api).Add(float64(size))
 	c.introduce(req.Header, req.Body)
+	c.server.metrics.spent(x, stageRequestQueue, x.arrived.Sub(x.seen))
 	x.answer = c.server.handler.Begin(ctx, c.session, req)
+	x.begun = time.Now()
+	c.server.metrics.spent(x, stageBegin, x.begun.Sub(x.arrived))
 }
 
 // introduce keeps what the client says about itself.

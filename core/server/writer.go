@@ -46,13 +46,18 @@ func (c *conn) finish(x *exchange) {
 	c.release(x)
 	c.lastDone.Store(time.Now().UnixNano()) // before open: see idleSince
 	c.open.Add(-1)
+	c.server.metrics.inFlight.Dec()
 	<-c.slots
 }
 
 // answer waits for one answer and sends it.
 func (c *conn) answer(ctx context.Context, x *exchange) error {
+	turn := time.Now()
+	c.server.metrics.spent(x, stageResponseQueue, turn.Sub(x.begun))
 	resp, err := x.answer(ctx)
 	defer releaseResponse(resp)
+	ready := time.Now()
+	c.server.metrics.spent(x, stageWait, ready.Sub(turn))
 	c.release(x) // before the send: a client that does not read must not hold it
 	if err != nil {
 		c.server.metrics.done(x, resultFailed)
@@ -71,6 +76,7 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 		c.server.metrics.done(x, resultFailed)
 		return err
 	}
+	c.server.metrics.spent(x, stageSend, time.Since(ready))
 	c.server.metrics.done(x, resultOf(resp))
 	c.server.metrics.responseBytes.WithLabelValues(x.api).Add(float64(n))
 	return nil
