@@ -8,6 +8,7 @@ ROUNDS  ?= 200
 SEED    ?= 0
 POINTS  ?= 200
 CUTS    ?= 10000
+FUZZ    ?= 60
 VERIFY_SOAK ?= 30m
 PKG     ?= ./...
 GENERATED = '*.pb.go' docs/plugins/rpc tools/proto/baseline.yaml
@@ -59,6 +60,10 @@ crash: build
 ## crash-memory: power cuts in memory: the ring, logs on a ring, logs by themselves; CUTS=10000, SEED
 crash-memory:
 	$(GO) test -count=1 -timeout 60m -run Crash ./core/wal ./core/wal/ring -crash.points $(CUTS) -crash.seed $(SEED)
+
+## fuzz: every fuzzer, as the gate does; FUZZ=60 seconds for each kind of input
+fuzz:
+	FUZZ=$(FUZZ) ./test/fuzz.sh
 
 ## verify: both built-in backends by the conformance kit, level 3, the quick form; SEED=1 repeats its choices
 verify: build

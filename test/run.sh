@@ -43,6 +43,9 @@ $GO vet -tags integration ./test/...
 # The kit's mutants come next, with a table.
 $GO test -race -timeout 15m -skip '^TestMutants$' ./...
 
+step "fuzzers, ${FUZZ:-60} s for each kind of file or frame"
+./test/fuzz.sh
+
 step "hostile clients beside 5000 idle ones"
 $GO test -count=1 -timeout 10m -run TestHostileClients -v ./core -args -idle 5000 2>&1 | grep -E "hostile_test|^ok|^FAIL|^---"
 
