@@ -50,10 +50,17 @@ func testConfig(t *testing.T, id int32) core.Config {
 // runBroker runs a broker until the test ends and returns its clients' address.
 func runBroker(t *testing.T, cfg core.Config, fake *consensustest.Fake) string {
 	t.Helper()
+	return runBrokerWith(t, cfg, fake, func(*core.Broker) {})
+}
+
+// runBrokerWith is runBroker, and shows the broker before it runs.
+func runBrokerWith(t *testing.T, cfg core.Config, fake *consensustest.Fake, show func(*core.Broker)) string {
+	t.Helper()
 	b, err := core.New(cfg, fake, testLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	show(b)
 	if err := b.Listen(); err != nil {
 		t.Fatal(err)
 	}

@@ -324,6 +324,14 @@ func someFetched(random *rand.Rand, version int16) (*FetchResponse, *kmsg.FetchR
 				kp.RecordBatches = bytes.Repeat([]byte{byte(random.Int32())}, random.IntN(200))
 				p.Records = Bytes(kp.RecordBatches)
 			}
+			if n := random.IntN(4); n < 3 {
+				p.Aborted, kp.AbortedTransactions = []AbortedTransaction{}, []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+				for range n {
+					a := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
+					a.ProducerID, a.FirstOffset = random.Int64(), random.Int64()
+					p.Aborted, kp.AbortedTransactions = append(p.Aborted, AbortedTransaction{a.ProducerID, a.FirstOffset}), append(kp.AbortedTransactions, a)
+				}
+			}
 			if random.IntN(2) == 0 {
 				p.DivergingEpoch, p.DivergingEnd = random.Int32(), random.Int64()
 				kp.DivergingEpoch.Epoch, kp.DivergingEpoch.EndOffset = p.DivergingEpoch, p.DivergingEnd

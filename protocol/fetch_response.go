@@ -62,8 +62,14 @@ type FetchedPartition struct {
 	DivergingEnd   int64
 	// Leader and LeaderEpoch are -1, or whom to ask instead (KIP-951).
 	Leader, LeaderEpoch int32
-	Records             Records // nil: none
+	// Aborted is nil for readers of uncommitted records.
+	Aborted []AbortedTransaction
+	Records Records // nil: none
 }
+
+// AbortedTransaction is a transaction whose records a reader of committed ones skips:
+// those of the producer from First on, up to its next marker.
+type AbortedTransaction struct{ ProducerID, First int64 }
 
 // FetchBroker is where a leader is reached.
 type FetchBroker struct {
@@ -212,7 +218,7 @@ func (e *fetchEncoder) partition(p *FetchedPartition) {
 	if e.version >= 5 {
 		e.int64(p.LogStart)
 	}
-	e.length(-1) // aborted transactions: null
+	e.aborted(p.Aborted)
 	if e.version >= 11 {
 		e.int32(-1) // preferred read replica
 	}
@@ -227,6 +233,19 @@ func (e *fetchEncoder) partition(p *FetchedPartition) {
 	}
 	if e.flexible {
 		e.partitionTags(p)
+	}
+}
+
+func (e *fetchEncoder) aborted(all []AbortedTransaction) {
+	if all == nil {
+		e.length(-1)
+		return
+	}
+	e.length(len(all))
+	for _, a := range all {
+		e.int64(a.ProducerID)
+		e.int64(a.First)
+		e.noTags()
 	}
 }
 

@@ -20,7 +20,8 @@ const maxFetchWait = 5 * time.Minute
 //
 // It waits until min_bytes are there over all partitions, or max_wait has
 // passed, or a partition has an error. The first batch comes whole even above
-// max_bytes (KIP-74).
+// max_bytes (KIP-74). With isolation_level 1 it ends at the last stable offset, and has the
+// aborted transactions among the records.
 //
 // Replicas fetch on the cluster listener only; a client that claims to be one
 // is refused.
@@ -188,6 +189,12 @@ func (f *fetching) fill(t *protocol.FetchedTopic, out *protocol.FetchedPartition
 			out.LogStart = r.LogStart // where a follower that was away for long starts over
 		}
 		return
+	}
+	if r.Aborted != nil {
+		out.Aborted = make([]protocol.AbortedTransaction, len(r.Aborted))
+		for i, a := range r.Aborted {
+			out.Aborted[i] = protocol.AbortedTransaction{ProducerID: a.ProducerID, First: a.First}
+		}
 	}
 	out.HighWatermark, out.LastStable, out.LogStart = r.HighWatermark, r.LastStable, r.LogStart
 	if d := r.Diverging; d != nil {

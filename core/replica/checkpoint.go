@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,20 +14,32 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/quorate/quorate/core/metadata"
 )
 
-// checkpointFile holds the high watermarks, in Kafka's format: a line with the
-// version, a line with the number of entries, and a line "topic partition offset"
-// for each.
+// checkpointFile holds the high watermarks, in Kafka's format with one more field: a
+// line with the version, a line with the number of entries, and a line "topic
+// partition offset topic-id" for each. Version 0, which is Kafka's, has no ids.
 const checkpointFile = "replication-offset-checkpoint"
 
-const checkpointVersion = 0
+const checkpointVersion = 1
 
-// checkpointKey names a partition by name: the format has no topic ids. A mark of
-// a topic that was created again is harmless, as it is cut to what the log has.
+// checkpointKey names a partition. The topic's id is part of it: one that was deleted
+// and created again must not begin with the mark of the old one, which may be above
+// what was committed of the new one. It is zero for an entry of version 0.
 type checkpointKey struct {
 	topic     string
 	partition int32
+	id        metadata.UUID
+}
+
+// markOf returns the checkpointed high watermark of a partition, 0 if there is none.
+func markOf(marks map[checkpointKey]int64, p *Partition) int64 {
+	if mark, ok := marks[checkpointKey{p.topic, p.key.partition, p.key.topic}]; ok {
+		return mark
+	}
+	return marks[checkpointKey{topic: p.topic, partition: p.key.partition}]
 }
 
 // checkpoint writes the high watermarks of all partitions.
@@ -37,7 +50,7 @@ func (m *Manager) checkpoint() error {
 	}
 	marks := make(map[checkpointKey]int64, len(parts))
 	for _, p := range parts {
-		marks[checkpointKey{p.topic, p.key.partition}] = p.highWatermark.Load()
+		marks[checkpointKey{p.topic, p.key.partition, p.key.topic}] = p.highWatermark.Load()
 	}
 	return writeCheckpoint(m.cfg.DataDir, marks)
 }
@@ -62,12 +75,12 @@ func encodeCheckpoint(marks map[checkpointKey]int64) []byte {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b checkpointKey) int {
-		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition), slices.Compare(a.id[:], b.id[:]))
 	})
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d\n%d\n", checkpointVersion, len(keys))
 	for _, k := range keys {
-		fmt.Fprintf(&b, "%s %d %d\n", k.topic, k.partition, marks[k])
+		fmt.Fprintf(&b, "%s %d %d %s\n", k.topic, k.partition, marks[k], k.id)
 	}
 	return b.Bytes()
 }
@@ -128,8 +141,8 @@ func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version != checkpointVersion {
-		return nil, fmt.Errorf("version is %d, not %d", version, checkpointVersion)
+	if version < 0 || version > checkpointVersion {
+		return nil, fmt.Errorf("version is %d, known are 0 to %d", version, checkpointVersion)
 	}
 	count, err := number("number of entries")
 	if err != nil {
@@ -137,7 +150,7 @@ func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
 	}
 	marks := map[checkpointKey]int64{}
 	for lines.Scan() {
-		key, mark, err := decodeMark(lines.Text())
+		key, mark, err := decodeMark(lines.Text(), version)
 		if err != nil {
 			return nil, err
 		}
@@ -149,15 +162,23 @@ func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
 	return marks, lines.Err()
 }
 
-func decodeMark(line string) (checkpointKey, int64, error) {
+func decodeMark(line string, version int) (checkpointKey, int64, error) {
 	fields := strings.Fields(line)
-	if len(fields) != 3 {
+	if len(fields) != 3+version {
 		return checkpointKey{}, 0, fmt.Errorf("not a topic, a partition and an offset: %q", line)
+	}
+	var id metadata.UUID
+	if version > 0 {
+		b, err := hex.DecodeString(fields[3])
+		if err != nil || len(b) != len(id) {
+			return checkpointKey{}, 0, fmt.Errorf("not a topic id: %q", line)
+		}
+		id = metadata.UUID(b)
 	}
 	partition, perr := strconv.ParseInt(fields[1], 10, 32)
 	mark, oerr := strconv.ParseInt(fields[2], 10, 64)
 	if err := errors.Join(perr, oerr); err != nil {
 		return checkpointKey{}, 0, fmt.Errorf("not a topic, a partition and an offset: %q", line)
 	}
-	return checkpointKey{fields[0], int32(partition)}, mark, nil
+	return checkpointKey{fields[0], int32(partition), id}, mark, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -15,7 +16,8 @@ import (
 
 func TestCheckpointRoundTrip(t *testing.T) {
 	dir := t.TempDir()
-	want := map[checkpointKey]int64{{"orders", 0}: 17, {"orders", 11}: 0, {"with-dashes.and_more", 2}: 1 << 40}
+	one, two := metadata.UUID{1}, metadata.UUID{15: 2}
+	want := map[checkpointKey]int64{{"orders", 0, one}: 17, {"orders", 11, one}: 0, {"with-dashes.and_more", 2, two}: 1 << 40}
 	if err := writeCheckpoint(dir, want); err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +26,8 @@ func TestCheckpointRoundTrip(t *testing.T) {
 		t.Errorf("read %v, %v; want %v", got, err, want)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, checkpointFile))
-	if text := "0\n3\norders 0 17\norders 11 0\nwith-dashes.and_more 2 1099511627776\n"; err != nil || string(data) != text {
+	if text := "1\n3\norders 0 17 01000000000000000000000000000000\norders 11 0 01000000000000000000000000000000\n" +
+		"with-dashes.and_more 2 1099511627776 00000000000000000000000000000002\n"; err != nil || string(data) != text {
 		t.Errorf("file is %q, %v; want %q", data, err, text)
 	}
 }
@@ -35,7 +38,10 @@ func TestDecodeCheckpoint(t *testing.T) {
 	}{
 		{name: "no entries", text: "0\n0\n"},
 		{name: "empty", wantErr: "version is missing"},
-		{name: "of a later version", text: "1\n0\n", wantErr: "version is 1"},
+		{name: "of a later version", text: "2\n0\n", wantErr: "version is 2"},
+		{name: "without an id", text: "1\n1\norders 0 1\n", wantErr: "not a topic"},
+		{name: "with an id that is none", text: "1\n1\norders 0 1 x\n", wantErr: "not a topic id"},
+		{name: "Kafka's", text: "0\n1\norders 0 1\n"},
 		{name: "without a count", text: "0\n", wantErr: "number of entries is missing"},
 		{name: "cut short", text: "0\n2\norders 0 1\n", wantErr: "1 entries instead of 2"},
 		{name: "with a line that is none", text: "0\n1\norders 0\n", wantErr: "not a topic"},
@@ -53,6 +59,7 @@ func TestDecodeCheckpoint(t *testing.T) {
 
 func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add("0\n1\norders 0 17\n")
+	f.Add("1\n1\norders 0 17 01000000000000000000000000000000\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		marks, err := decodeCheckpoint(strings.NewReader(text))
 		if err != nil {
@@ -71,13 +78,40 @@ func TestHighWatermarkSurvivesARestart(t *testing.T) {
 	c.mustProduce(c.on(1, topic), AcksAll, "a", "b")
 	c.nodes[1].halt()
 	marks, err := readCheckpoint(c.nodes[1].dir)
-	if got := marks[checkpointKey{"orders", 0}]; err != nil || got != 2 {
+	if got := marks[checkpointKey{"orders", 0, topic}]; err != nil || got != 2 {
 		t.Errorf("checkpoint says %d, %v; want 2", got, err)
 	}
 	c.fence(1)
 	c.start(1)
 	if got := c.on(1, topic).State().HighWatermark; got != 2 {
 		t.Errorf("high watermark is %d, want 2", got)
+	}
+}
+
+// A topic that is deleted and made again begins with no mark, also if the broker dies
+// before it has written a checkpoint since.
+func TestHighWatermarkOfADeletedTopicIsNotInherited(t *testing.T) {
+	c := testCluster(t, 2, func(cfg *Config) { cfg.ReplicaLagTimeMax = time.Hour })
+	old := c.topic("orders", 1, []int32{1, 2})
+	c.mustProduce(c.on(1, old), AcksAll, "a", "b", "c", "d")
+	if err := c.nodes[1].m.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(c.nodes[1].dir, checkpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.commit(metadata.RemoveTopicRecord{ID: old})
+	c.isolate(2, true)
+	topic := c.topic("orders", 2, []int32{1, 2})
+	c.mustProduce(c.on(1, topic), AcksLeader, "x", "y") // not committed: broker 2 does not have them
+	c.nodes[1].halt()
+	if err := os.WriteFile(filepath.Join(c.nodes[1].dir, checkpointFile), before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(1)
+	if s := c.on(1, topic).State(); s.HighWatermark != 0 || s.End != 2 {
+		t.Errorf("high watermark is %d of %d, want 0 of 2", s.HighWatermark, s.End)
 	}
 }
 

@@ -28,5 +28,6 @@
 // On disk, below Config.DataDir: one directory per partition, "<topic>-<partition>",
 // which core/wal fills, with partition.metadata that binds it to a topic id;
 // directories that end in "-delete", which wait for their removal; and
-// replication-offset-checkpoint, the high watermarks. All in Kafka's formats.
+// replication-offset-checkpoint, the high watermarks by topic id. All but that one are
+// in Kafka's formats.
 package replica

@@ -184,6 +184,8 @@ func (f *fetching) same(i int, p *Partition, room int) bool {
 	if now != f.seen[i] || p.failure.Load() != nil || res.Records.Size() > room {
 		return false
 	}
+	aborted := res.Aborted
 	res.ReadResult = p.result(res.Records)
+	res.Aborted = aborted
 	return true
 }

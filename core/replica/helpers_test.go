@@ -142,3 +142,8 @@ func wantCode(t testing.TB, err error, want protocol.ErrorCode) {
 		t.Errorf("error is %v, want %v", err, want)
 	}
 }
+
+// contextWithin ends after d, also in tests' clean-ups.
+func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

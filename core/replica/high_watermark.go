@@ -19,6 +19,7 @@ func (p *Partition) advanceHighWatermark(now time.Time) {
 	moved := mark > p.highWatermark.Load()
 	if moved {
 		p.highWatermark.Store(mark)
+		p.wal.LastStable(mark) // forgets the transactions that it decides
 	}
 	p.mu.Unlock()
 	if moved {
@@ -80,6 +81,7 @@ func (p *Partition) followMark(leaders int64) (moved int64) {
 		return -1
 	}
 	p.highWatermark.Store(mark)
+	p.wal.LastStable(mark)
 	return mark
 }
 

@@ -94,6 +94,16 @@ func newMetrics(m *Manager, reg prometheus.Registerer) *metrics {
 		} {
 			reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return m.countPartitions(g.counts) }))
 		}
+		reg.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "quorate_replica_open_transactions",
+				Help: "Transactions with records in a partition led here and no marker there yet.",
+			}, m.openTransactions),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "quorate_replica_last_stable_offset_lag_records",
+				Help: "Committed records that open transactions hide from readers of committed ones, in the partition led here that has most.",
+			}, m.lastStableLag),
+		)
 	}
 	return ms
 }
@@ -106,6 +116,27 @@ func (m *Manager) countPartitions(counts func(*Partition, *leadership) bool) flo
 		}
 	}
 	return float64(n)
+}
+
+func (m *Manager) openTransactions() float64 {
+	n := 0
+	for _, p := range *m.partitions.Load() {
+		if l := p.leadership.Load(); l != nil && l.mine {
+			n += p.wal.OpenTransactions()
+		}
+	}
+	return float64(n)
+}
+
+func (m *Manager) lastStableLag() float64 {
+	most := int64(0)
+	for _, p := range *m.partitions.Load() {
+		if l := p.leadership.Load(); l != nil && l.mine {
+			mark := p.highWatermark.Load()
+			most = max(most, mark-p.wal.LastStable(mark))
+		}
+	}
+	return float64(most)
 }
 
 func (ms *metrics) setFetchLag(leader int32, records int64) {

@@ -13,11 +13,12 @@ const (
 // ListOffset answers ListOffsets: timestamp in milliseconds, or one of the
 // constants above. By timestamp it is the first record that is not older. Offset
 // -1 with a nil error means that there is no such record. currentEpoch is -1 if
-// the client does not know. Both isolation levels see the same until there are transactions.
+// the client does not know. What lies behind the high watermark, for ReadCommitted the
+// last stable offset, is not there yet.
 //
 // The error is that of Read, or OFFSET_NOT_AVAILABLE while a new leader does not
 // know yet how far its predecessor's high watermark had come (KIP-207).
-func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, _ Isolation) (offset, foundTimestamp int64, epoch int32, err error) {
+func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, isolation Isolation) (offset, foundTimestamp int64, epoch int32, err error) {
 	l, err := p.leading(currentEpoch)
 	if err != nil {
 		return -1, -1, -1, err
@@ -30,9 +31,9 @@ func (p *Partition) ListOffset(timestamp int64, currentEpoch int32, _ Isolation)
 		if mark < l.epochStart {
 			return -1, -1, -1, protocol.Errorf(protocol.OffsetNotAvailable, "the high watermark of %s, %d, has not reached the start of leader epoch %d, %d", p, mark, l.epoch, l.epochStart)
 		}
-		return p.at(mark)
+		return p.at(p.fetchable(isolation))
 	}
-	return p.atTimestamp(timestamp)
+	return p.atTimestamp(timestamp, p.fetchable(isolation))
 }
 
 // at is an offset with its epoch and no timestamp.
@@ -40,8 +41,8 @@ func (p *Partition) at(offset int64) (int64, int64, int32, error) {
 	return offset, -1, p.wal.EpochAt(offset), nil
 }
 
-// atTimestamp finds a record by its timestamp, below the high watermark.
-func (p *Partition) atTimestamp(timestamp int64) (offset, foundTimestamp int64, epoch int32, err error) {
+// atTimestamp finds a record by its timestamp, below end.
+func (p *Partition) atTimestamp(timestamp, end int64) (offset, foundTimestamp int64, epoch int32, err error) {
 	var found bool
 	if timestamp == MaxTimestamp {
 		offset, foundTimestamp, epoch, found, err = p.wal.MaxTimestamp()
@@ -51,7 +52,7 @@ func (p *Partition) atTimestamp(timestamp int64) (offset, foundTimestamp int64, 
 	switch {
 	case err != nil:
 		return -1, -1, -1, p.logError("look up a timestamp in", err)
-	case !found || offset >= p.highWatermark.Load():
+	case !found || offset >= end:
 		return -1, -1, -1, nil
 	}
 	return offset, foundTimestamp, epoch, nil

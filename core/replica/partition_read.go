@@ -8,9 +8,9 @@ import (
 )
 
 // Read answers one partition of a Fetch without waiting for data. Consumers read
-// up to the high watermark, followers up to the log's end. A follower's read says
-// what it has, and what of that durably, and is recorded: that may move the high
-// watermark and the ISR.
+// up to the high watermark, or the last stable offset, followers up to the log's end. A
+// follower's read says what it has, and what of that durably, and is recorded: that may
+// move the high watermark and the ISR.
 //
 // The error is a *protocol.Error: NOT_LEADER_OR_FOLLOWER, also for a follower that
 // is not assigned or whose process was replaced; FENCED_LEADER_EPOCH and
@@ -44,8 +44,12 @@ func (p *Partition) read(r ReadRequest, record bool) (ReadResult, error) {
 	if r.Replica != nil && record {
 		p.followerFetched(l, r, time.Now())
 	}
-	records, err := p.spanUpTo(r, p.readable(r))
-	return p.result(records), err
+	end := p.readable(r)
+	records, err := p.spanUpTo(r, end)
+	if err != nil || r.Isolation != ReadCommitted || r.Replica != nil {
+		return p.result(records), err
+	}
+	return p.readCommitted(r, records)
 }
 
 // readable is where a reader's records end.
@@ -53,7 +57,16 @@ func (p *Partition) readable(r ReadRequest) int64 {
 	if r.Replica != nil {
 		return p.wal.End()
 	}
-	return p.highWatermark.Load()
+	return p.fetchable(r.Isolation)
+}
+
+// fetchable is where the records end that a consumer may see.
+func (p *Partition) fetchable(isolation Isolation) int64 {
+	mark := p.highWatermark.Load()
+	if isolation == ReadCommitted {
+		return p.wal.LastStable(mark)
+	}
+	return mark
 }
 
 func (p *Partition) spanUpTo(r ReadRequest, end int64) (*wal.Span, error) {
@@ -81,7 +94,7 @@ func (p *Partition) readUpTo(r ReadRequest, end int64) ([]byte, error) {
 // result is records with the offsets as they are now.
 func (p *Partition) result(records *wal.Span) ReadResult {
 	mark := p.highWatermark.Load()
-	return ReadResult{Records: records, HighWatermark: mark, LastStable: mark, LogStart: p.wal.Start()}
+	return ReadResult{Records: records, HighWatermark: mark, LastStable: p.wal.LastStable(mark), LogStart: p.wal.Start()}
 }
 
 // checkRange refuses offsets before the log. Beyond its end is refused too, but

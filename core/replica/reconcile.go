@@ -145,7 +145,7 @@ func (m *Manager) open(parts map[partitionKey]*Partition, assigned map[partition
 		}
 	}
 	for _, p := range fresh {
-		p.restoreMark(m.marks[checkpointKey{p.topic, p.key.partition}])
+		p.restoreMark(markOf(m.marks, p))
 		parts[p.key] = p
 	}
 	return nil

@@ -101,6 +101,9 @@ type ReadResult struct {
 	HighWatermark int64
 	LastStable    int64
 	LogStart      int64
+	// Aborted is, for ReadCommitted, the aborted transactions with something among
+	// Records, in the order of their markers, and not nil; else nil.
+	Aborted []wal.AbortedTransaction
 	// Diverging is set if the reader's log is not a prefix of this one: it has to
 	// truncate to what both share. Records is empty then.
 	Diverging *EpochEnd

@@ -17,7 +17,16 @@ type Span struct {
 	file *filecache.Handle
 	at   int64 // position in the file
 	size int
+	end  int64 // offset
 	done atomic.Bool
+}
+
+// End is the offset before which all records of the span are, at most some after the last.
+func (s *Span) End() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.end
 }
 
 // Size is the number of bytes.
@@ -79,7 +88,7 @@ func (l *Log) Span(from, upTo int64, maxBytes int, minOne bool) (*Span, error) {
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		found = &Span{file: h, at: r.at, size: int(r.size)}
+		found = &Span{file: h, at: r.at, size: int(r.size), end: r.end}
 		return nil
 	})
 	if err != nil && found != nil {
@@ -93,6 +102,7 @@ func (l *Log) Span(from, upTo int64, maxBytes int, minOne bool) (*Span, error) {
 type fileRange struct {
 	file     *filecache.File
 	at, size int64
+	end      int64 // offset before which all of it is
 }
 
 // rangeOf finds the batches of one segment.
@@ -110,27 +120,30 @@ func (l *Log) rangeOf(v *view, from, upTo int64, maxBytes int, minOne bool) (fil
 		if at == size {
 			continue // the segment ends before from
 		}
-		end := size
+		end, upTo := size, upTo
+		if i < len(v.segments)-1 {
+			upTo = min(upTo, v.segments[i+1].base)
+		}
 		if i == len(v.segments)-1 || v.segments[i+1].base > upTo {
 			if end, err = l.position(s, upTo, size, false); err != nil {
 				return fileRange{}, s.corrupt(err)
 			}
 		}
 		if end-at > int64(maxBytes) {
-			if end, err = l.wholeBatches(s, at, maxBytes, size, minOne); err != nil {
+			if end, upTo, err = l.wholeBatches(s, at, maxBytes, size, minOne, upTo); err != nil {
 				return fileRange{}, s.corrupt(err)
 			}
 		}
 		checkTo := end
 		if end <= at && at < s.trusted.Load() { // nothing before upTo, if the header that says so is right
-			if checkTo, err = l.wholeBatches(s, at, 1, size, true); err != nil {
+			if checkTo, _, err = l.wholeBatches(s, at, 1, size, true, upTo); err != nil {
 				return fileRange{}, s.corrupt(err)
 			}
 		}
 		if err := l.verify(s, at, checkTo, l.boundOf(v, i)); err != nil {
 			return fileRange{}, s.corrupt(err)
 		}
-		return fileRange{s.file, at, end - at}, nil
+		return fileRange{s.file, at, end - at, upTo}, nil
 	}
 	return fileRange{}, nil
 }
@@ -163,12 +176,13 @@ func (l *Log) position(s *segment, offset, size int64, within bool) (int64, erro
 }
 
 // wholeBatches returns the end of the last batch that ends within maxBytes of at; if
-// there is none, the end of the first one with minOne, else at.
-func (l *Log) wholeBatches(s *segment, at int64, maxBytes int, size int64, minOne bool) (int64, error) {
+// there is none, the end of the first one with minOne, else at. next is the offset after
+// it, upTo without another batch.
+func (l *Log) wholeBatches(s *segment, at int64, maxBytes int, size int64, minOne bool, upTo int64) (end, next int64, err error) {
 	limit := at + int64(maxBytes)
 	e, err := s.lookup(func(e indexEntry) bool { return int64(e.position) > limit })
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	sc := borrowScanner(s.file, max(at, int64(e.position)), size, l.maxBatch)
 	defer sc.release()
@@ -181,16 +195,16 @@ func (l *Log) wholeBatches(s *segment, at int64, maxBytes int, size int64, minOn
 		}
 		switch {
 		case err != nil:
-			return 0, err
+			return 0, 0, err
 		case b == nil:
-			return pos, nil
+			return pos, upTo, nil
 		case pos+int64(b.Size()) <= limit:
 			continue
 		case pos == at && minOne:
-			return pos + int64(b.Size()), nil
+			return pos + int64(b.Size()), b.LastOffset() + 1, nil
 		}
 		l.marks.remember(s, b.BaseOffset(), pos) // where the reader will go on
-		return pos, nil
+		return pos, b.BaseOffset(), nil
 	}
 }
 
