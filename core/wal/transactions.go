@@ -79,7 +79,7 @@ func (l *Log) loadTxnIndexes(segments []*segment, end int64) error {
 		if i < len(segments)-1 {
 			next = segments[i+1].base
 		}
-		if next <= redo.from {
+		if next <= redo.from && i < len(segments)-1 { // the last one may have an entry for what was torn off
 			continue
 		}
 		redo.entries[s] = nil
