@@ -14,8 +14,8 @@ import (
 
 func newTopic() *cobra.Command {
 	conn := &connection{}
-	cmd := parent(&cobra.Command{Use: "topic", Short: "Create, list, describe, move and delete topics"},
-		newTopicCreate(conn), newTopicList(conn), newTopicDescribe(conn), newTopicDelete(conn), newTopicReassign(conn))
+	cmd := parent(&cobra.Command{Use: "topic", Short: "Create, list, describe, trim, move and delete topics"},
+		newTopicCreate(conn), newTopicList(conn), newTopicDescribe(conn), newTopicDelete(conn), newTopicTrim(conn), newTopicReassign(conn))
 	conn.register(cmd)
 	return cmd
 }

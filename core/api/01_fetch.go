@@ -155,6 +155,7 @@ func (f *fetching) read(p *protocol.FetchPartition) replica.ReadRequest {
 		LastFetchedEpoch:   p.LastFetchedEpoch,
 		DurableEnd:         p.DurableEnd,
 		KnownMark:          p.KnownMark,
+		LogStart:           p.LogStart,
 		Replica:            f.reader,
 		Isolation:          replica.Isolation(f.req.Isolation),
 	}

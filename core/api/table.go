@@ -56,6 +56,7 @@ func init() { //nolint:gochecknoinits // the table refers to ApiVersions, which 
 		{kmsg.ApiVersions, 0, 4, both, beginAPIVersions},
 		{kmsg.CreateTopics, 2, 7, clients, handle((*API).createTopics)},
 		{kmsg.DeleteTopics, 1, 6, clients, handle((*API).deleteTopics)},
+		{kmsg.DeleteRecords, 0, 2, clients, handle((*API).deleteRecords)},
 		{kmsg.InitProducerID, 0, 5, clients, handle((*API).initProducerID)},
 		{kmsg.OffsetForLeaderEpoch, 2, 4, both, handle((*API).offsetForLeaderEpoch)},
 		{kmsg.DescribeConfigs, 1, 4, clients, handle((*API).describeConfigs)},

@@ -106,15 +106,30 @@ type fetching struct {
 	plan    FetchPlan
 	parts   []*Partition // nil where there is an error already
 	results []FetchResult
-	seen    []seen // when results were read
-	moved   bool   // a high watermark is above what the follower knows
-	hurries bool   // the wait was cut short because of that
+	seen    []seen  // when results were read
+	starts  []int64 // of the logs when a follower's fetch came
+	moved   bool    // a high watermark is above what the follower knows
+	hurries bool    // the wait was cut short because of that
 }
 
 // seen is what decides on the result of a partition.
 type seen struct {
 	leadership *leadership
 	readable   int64
+}
+
+// compareStart tells if a follower is to be told at once where the log starts: that
+// moved since it was told last, or since its fetch came.
+func (f *fetching) compareStart(i int, p *Partition, first bool) (news bool) {
+	if !f.plan.Replica || f.plan.report() {
+		return false
+	}
+	start := p.wal.Start()
+	if !first {
+		return start != f.starts[i]
+	}
+	f.starts[i] = start
+	return p.tellStart(f.plan.Parts[i].Replica.ID, start)
 }
 
 func newFetching(m *Manager, plan FetchPlan) *fetching {
@@ -124,6 +139,9 @@ func newFetching(m *Manager, plan FetchPlan) *fetching {
 		parts:   make([]*Partition, len(plan.Parts)),
 		results: make([]FetchResult, len(plan.Parts)),
 		seen:    make([]seen, len(plan.Parts)),
+	}
+	if plan.Replica {
+		f.starts = make([]int64, len(plan.Parts))
 	}
 	for i, part := range plan.Parts {
 		f.parts[i], f.results[i].Err = m.Partition(part.TopicID, part.Partition)
@@ -147,6 +165,7 @@ func (f *fetching) read(first bool) (done bool) {
 		res := &f.results[i]
 		total += res.Records.Size()
 		done = done || res.Err != nil || res.Diverging != nil
+		done = f.compareStart(i, p, first) || done
 		f.compareMark(i, first)
 	}
 	return done || total >= f.plan.MinBytes

@@ -14,6 +14,9 @@ type follower struct {
 	end     int64 // of its log, as it said; -1 before its first fetch
 	durable int64 // the part of that it has on stable storage, as it said
 	epoch   int64 // of its registration, as it said; -1 if it did not
+	start   int64 // of its log, as it said; -1 before its first fetch
+	// toldStart is this leader's log start in the last answer to it; -1 before the first.
+	toldStart int64
 	// lastCaughtUp is a time at which it had everything this leader had: the latest
 	// one, to a quarter of the time that it may lag.
 	lastCaughtUp time.Time
@@ -38,7 +41,9 @@ func newFollowers(l *leadership, now time.Time) map[int32]*follower {
 	return followers
 }
 
-func newFollower() *follower { return &follower{end: -1, durable: -1, epoch: -1} }
+func newFollower() *follower {
+	return &follower{end: -1, durable: -1, epoch: -1, start: -1, toldStart: -1}
+}
 
 // trackReplicas follows a change of the assignment. Partition.mu is held.
 func (p *Partition) trackReplicas(l *leadership, now time.Time) {
@@ -79,10 +84,12 @@ func (f *follower) fetched(l *leadership, r *ReadRequest, leaderEnd int64, now t
 		return false
 	case f.end >= 0 && epoch != f.epoch:
 		f.lastCaughtUp = time.Time{} // another process: what the old one had may be gone
+		f.start, f.toldStart = -1, -1
 	case epoch >= 0:
 		end, durable = max(end, f.end), max(durable, f.durable)
 	}
 	f.end, f.durable, f.epoch, f.lastFetch = end, durable, epoch, now
+	f.start = max(f.start, r.LogStart)
 	if f.safe(l) >= leaderEnd {
 		f.lastCaughtUp, f.behind = now, pace{}
 	}
@@ -151,7 +158,9 @@ func (p *Partition) followerFetched(l *leadership, r ReadRequest, now time.Time)
 		p.mu.Unlock()
 		return
 	}
+	start := f.start
 	p.mu.Unlock()
+	p.starts.reached(start)
 	p.advanceHighWatermark(now)
 	p.proposeISR(now)
 }

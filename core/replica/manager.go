@@ -40,6 +40,7 @@ type Manager struct {
 	following  *following
 	syncs      *syncer
 	isrChanges *partitionSet
+	trims      *partitionSet // whose log start has moved
 
 	broken  chan error // the first failure of the disk
 	storage atomic.Bool
@@ -66,6 +67,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		following:   newFollowing(),
 		syncs:       newSyncer(),
 		isrChanges:  newPartitionSet(),
+		trims:       newPartitionSet(),
 		broken:      make(chan error, 1),
 		registerer:  reg,
 		files:       filecache.New(cfg.maxOpenFiles()),

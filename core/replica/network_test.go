@@ -71,7 +71,7 @@ func serveFetch(ctx context.Context, m *Manager, req *kmsg.FetchRequest) *kmsg.F
 			plan.Parts = append(plan.Parts, FetchPart{t.TopicID, p.Partition, ReadRequest{
 				Offset: p.FetchOffset, MaxBytes: int(p.PartitionMaxBytes),
 				CurrentLeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
-				Replica: &Follower{ID: req.ReplicaState.ID, Epoch: req.ReplicaState.Epoch}, DurableEnd: durable, KnownMark: known,
+				Replica: &Follower{ID: req.ReplicaState.ID, Epoch: req.ReplicaState.Epoch}, DurableEnd: durable, KnownMark: known, LogStart: p.LogStartOffset,
 			}})
 			part := kmsg.NewFetchResponseTopicPartition()
 			part.Partition = p.Partition

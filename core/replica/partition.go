@@ -30,6 +30,7 @@ type Partition struct {
 	failure       atomic.Pointer[error]      // of the disk; final
 
 	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end
+	starts             watchers // of the log's start, here and on followers
 	dirty, queued      atomic.Bool
 	held               atomic.Bool             // the high watermark waits for a follower outside of the ISR
 	fetcher            atomic.Pointer[fetcher] // that copies the partition now, or did last
@@ -123,6 +124,7 @@ func (p *Partition) wakeAll() {
 	p.marks.all()
 	p.ends.all()
 	p.syncs.all()
+	p.starts.all()
 }
 
 // retire takes the partition from everybody who still holds it.

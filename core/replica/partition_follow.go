@@ -148,7 +148,7 @@ func (p *Partition) followStart(leaderStart int64) error {
 	if start <= p.wal.Start() {
 		return nil
 	}
-	return p.wal.SetStart(start)
+	return p.moveStart(start)
 }
 
 // followError keeps what the leader or the network did wrong apart from what the

@@ -24,6 +24,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.runFetchers,
 		m.runISR,
 		m.runRetention,
+		m.runTrims,
 		m.runCheckpoints,
 		m.runFlush,
 		m.runAdoption,

@@ -84,6 +84,8 @@ type ReadRequest struct {
 	// KnownMark is the high watermark that a follower was told last; -1: unknown. It is
 	// told of a higher one although there are no records.
 	KnownMark int64
+	// LogStart is the first offset of a follower's log, as it said.
+	LogStart  int64
 	Isolation Isolation
 }
 

@@ -223,8 +223,17 @@ func (m *crashModel) truncate() error {
 
 func (m *crashModel) moveStart() error {
 	to := m.log.Start() + m.rnd.Int64N(m.log.End()-m.log.Start()+1)
-	if err := m.log.SetStart(to); err != nil {
+	move := m.log.SetStart
+	if m.rnd.IntN(2) == 0 {
+		move = m.log.MoveStart
+	}
+	if err := move(to); err != nil {
 		return err
+	}
+	if m.rnd.IntN(2) == 0 {
+		if err := m.log.RemoveBelowStart(m.t.Context()); err != nil {
+			return err
+		}
 	}
 	m.start = m.log.Start()
 	return nil
@@ -256,7 +265,9 @@ func (m *crashModel) reopen() error {
 	}
 	m.acked = m.log.End()
 	m.log = nil
-	m.open()
+	if m.open(); m.log == nil {
+		return disktest.ErrPower
+	}
 	return nil
 }
 

@@ -119,7 +119,15 @@ func (l *Log) reset(start int64) error {
 	if err := l.beginShrink(checkpoint{start: l.checkpoint.start}); err != nil {
 		return err
 	}
-	if err := l.removeFiles(old.segments); err != nil {
+	// What MoveStart has left goes first: without the segment that has the start, those
+	// before it would look like a log that lost its end.
+	first := old.covering(l.checkpoint.start)
+	for _, s := range old.segments[:first] {
+		if err := l.removeSegmentFiles(s.base); err != nil {
+			return err
+		}
+	}
+	if err := l.removeFiles(old.segments[first:]); err != nil {
 		return err
 	}
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
