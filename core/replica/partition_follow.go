@@ -101,7 +101,7 @@ func (p *Partition) followLocked(pos position, resp *kmsg.FetchResponseTopicPart
 // copyBatches appends what the leader sent. The CRCs are checked again: a leader's
 // disk that rots must not spread.
 func (p *Partition) copyBatches(pos position, batches []byte) error {
-	if err := record.Validate(batches, record.Limits{AllowControl: true}); err != nil {
+	if err := record.Validate(batches, record.Limits{AllowControl: true, AllowCompacted: true}); err != nil {
 		return fmt.Errorf("records from broker %d: %w", pos.leader, err)
 	}
 	if _, err := p.wal.AppendAsFollower(batches); err != nil {

@@ -110,9 +110,10 @@ func (l *Log) assign(epoch int32, batches []byte) (Appended, error) {
 	return a, nil
 }
 
-// AppendAsFollower writes batches as the leader has them. They must begin at End,
-// follow each other without a gap, have leader epochs that do not go back, and
-// have passed record.Validate. Producer state follows without being checked.
+// AppendAsFollower writes batches as the leader has them. They must begin at End or
+// later, each behind the one before it (a leader's log that was compacted has gaps),
+// have leader epochs that do not go back, and have passed record.Validate. Producer
+// state follows without being checked.
 //
 // One exception: a log without records takes a first batch of which End is the
 // middle, because a leader's start may be. Start is then the batch's base offset
@@ -125,7 +126,43 @@ func (l *Log) AppendAsFollower(batches []byte) (Appended, error) {
 			return Appended{}, err
 		}
 	}
+	if !l.gaps.Load() && hasGap(batches, l.end.Load()) {
+		if err := l.allowGaps(); err != nil {
+			return Appended{}, err
+		}
+	}
 	return l.appendAsFollower(batches)
+}
+
+// hasGap tells if offsets from end on are missing before or between batches.
+func hasGap(batches []byte, end int64) bool {
+	for b, err := range record.Split(batches) {
+		if err != nil || len(b) == 0 {
+			return false // appendAsFollower says what is wrong
+		}
+		if b.BaseOffset() > end {
+			return true
+		}
+		end = b.LastOffset() + 1
+	}
+	return false
+}
+
+// allowGaps makes it durable that offsets may be missing, before any is: without that
+// recovery takes a gap for damage.
+func (l *Log) allowGaps() error {
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	c := l.checkpoint
+	c.gaps = true
+	if err := l.saveCheckpoint(c); err != nil {
+		return l.fail("write checkpoint", err)
+	}
+	l.gaps.Store(true)
+	return nil
 }
 
 // beginWithin lets an empty log begin at the base of b if its end is within b.
@@ -154,7 +191,8 @@ func (l *Log) appendAsFollower(batches []byte) (Appended, error) {
 		if err := l.storable(b); err != nil {
 			return Appended{}, err
 		}
-		if b.BaseOffset() != a.End {
+		// No gap is larger than a segment's range of offsets: the last batch of each stays.
+		if b.BaseOffset() < a.End || b.BaseOffset() > a.End && (!l.gaps.Load() || b.LastOffset()-a.End > math.MaxInt32) {
 			return Appended{}, fmt.Errorf("%w: batch of offsets %d to %d instead of %d", ErrNotContiguous, b.BaseOffset(), b.LastOffset(), a.End)
 		}
 		if b.LeaderEpoch() < epoch {
@@ -163,6 +201,9 @@ func (l *Log) appendAsFollower(batches []byte) (Appended, error) {
 		epoch = b.LeaderEpoch()
 		a.End = b.LastOffset() + 1
 		a.MaxTimestamp = max(a.MaxTimestamp, b.MaxTimestamp())
+	}
+	if len(batches) > 0 {
+		a.First = record.Batch(batches).BaseOffset()
 	}
 	a.Last = a.End - 1
 	if err := l.write(batches); err != nil {

@@ -20,6 +20,13 @@ type checkpoint struct {
 	// recoveryPoint is the base of a segment: everything before it is on stable
 	// storage and complete, so damage there was not left by a crash.
 	recoveryPoint int64
+	// gaps says that offsets may be missing between batches: the log was compacted,
+	// here or where it was copied from. Else every batch begins where the one before
+	// it ends, and what does not is damaged.
+	gaps bool
+	// clean is the offset before which a compaction has seen every record: no key has
+	// two there. 0 without gaps.
+	clean int64
 }
 
 // checkpointVersion is the first line of the files that this package invented.
@@ -47,7 +54,11 @@ func readsAs(b []byte, encode func(version int) []byte) bool {
 }
 
 func (c checkpoint) encode(version int) []byte {
-	return withChecksum(version, fmt.Sprintf("start %d\nrecovery-point %d\n", c.start, c.recoveryPoint))
+	text := fmt.Sprintf("start %d\nrecovery-point %d\n", c.start, c.recoveryPoint)
+	if c.gaps {
+		text += fmt.Sprintf("clean %d\n", c.clean)
+	}
+	return withChecksum(version, text)
 }
 
 // readCheckpoint reads log-checkpoint; without one everything begins at 0.
@@ -62,10 +73,23 @@ func readCheckpoint(fsys FS, dir string) (c checkpoint, err error) {
 	}
 	var version int
 	_, err = fmt.Sscanf(string(b), "%d\nstart %d\nrecovery-point %d\n", &version, &c.start, &c.recoveryPoint)
-	if err != nil || !readsAs(b, c.encode) || c.start < 0 || c.recoveryPoint < 0 {
+	if err == nil {
+		c.gaps, c.clean, err = decodeClean(b)
+	}
+	if err != nil || !readsAs(b, c.encode) || c.start < 0 || c.recoveryPoint < 0 || c.clean < 0 {
 		return c, &CorruptError{File: name, Reason: "it is not a checkpoint of this version, or its checksum does not match"}
 	}
 	return c, nil
+}
+
+// decodeClean reads the line of a checkpoint that only a log with gaps has.
+func decodeClean(b []byte) (gaps bool, clean int64, err error) {
+	lines := strings.Split(string(b), "\n")
+	if len(lines) < 4 || !strings.HasPrefix(lines[3], "clean ") {
+		return false, 0, nil
+	}
+	_, err = fmt.Sscanf(lines[3], "clean %d", &clean)
+	return true, clean, err
 }
 
 // cleanMarker says how a log looked when it was closed. Open believes it only if

@@ -10,6 +10,7 @@ import (
 // scan, and closes the files. Of a log that has failed it only closes the files,
 // and returns why it failed. A second call does nothing.
 func (l *Log) Close() error {
+	defer l.endCleaning()()
 	l.roundMu.Lock()
 	defer l.roundMu.Unlock()
 	l.mu.Lock()

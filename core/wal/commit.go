@@ -385,4 +385,21 @@ func (c *Committer) barrier(l *Log) error {
 	return c.flush()
 }
 
+// floor makes it durable that no frame of l which names a segment below base is ever
+// redone: those segments are on stable storage as they are, and may be replaced. The
+// caller holds the log's roundMu.
+func (c *Committer) floor(l *Log, base int64) error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	_, framed := c.owners[l.owner]
+	c.mu.Unlock()
+	if !framed {
+		return nil
+	}
+	c.add(l, ring.Frame{Type: ring.Barrier, Owner: l.owner.ring(), Base: base}, -1)
+	return c.flush()
+}
+
 func (o Owner) ring() ring.Owner { return ring.Owner{ID: o.TopicID, Part: o.Partition} }

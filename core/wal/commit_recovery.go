@@ -17,11 +17,15 @@ func (c *Committer) recover(resolve func(Owner) (string, bool)) error {
 	if err != nil {
 		return &ring.DamageError{File: filepath.Join(c.cfg.Dir, "checkpoint"), Reason: err.Error()}
 	}
-	barriers, frames := map[ring.Owner]int{}, 0
+	barriers, floors, frames := map[ring.Owner]int{}, map[ring.Owner]floor{}, 0
 	err = c.ring.Replay(c.cfg.UnsafeTruncate, func(f ring.Frame) error {
 		frames++
-		if f.Type == ring.Barrier {
+		switch {
+		case f.Type == ring.Barrier && f.Base > 0:
+			floors[f.Owner] = floor{frames, f.Base} // the last one says the most
+		case f.Type == ring.Barrier:
 			barriers[f.Owner] = frames
+			delete(floors, f.Owner) // a segment that was compacted may be the active one again
 			delete(points, ownerOf(f.Owner))
 		}
 		return nil
@@ -33,7 +37,7 @@ func (c *Committer) recover(resolve func(Owner) (string, bool)) error {
 	n := 0
 	err = c.ring.Replay(c.cfg.UnsafeTruncate, func(f ring.Frame) error {
 		n++
-		if f.Type != ring.Batches || n < barriers[f.Owner] {
+		if f.Type != ring.Batches || n < barriers[f.Owner] || floors[f.Owner].ends(n, f.Base) {
 			return nil
 		}
 		return r.frame(f)
@@ -51,6 +55,15 @@ func (c *Committer) recover(resolve func(Owner) (string, bool)) error {
 	c.points = points
 	return nil
 }
+
+// floor is a barrier for the segments below a base.
+type floor struct {
+	frame int // which one it is
+	base  int64
+}
+
+// ends tells if the n-th frame, of the segment at base, is not redone.
+func (f floor) ends(n int, base int64) bool { return n < f.frame && base < f.base }
 
 func ownerOf(o ring.Owner) Owner { return Owner{TopicID: o.ID, Partition: o.Part} }
 

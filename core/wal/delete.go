@@ -39,6 +39,7 @@ func (l *Log) Delete() error {
 // Discard is Delete, but a power cut may bring the log back until the caller has synced
 // the directory that holds it.
 func (l *Log) Discard() error {
+	defer l.endCleaning()()
 	l.roundMu.Lock()
 	defer l.roundMu.Unlock()
 	l.mu.Lock()

@@ -11,7 +11,7 @@ var (
 	// ErrFencedEpoch says that the leader epoch of an append is older than the one the
 	// log has seen: the caller is no longer the leader. Nothing was written.
 	ErrFencedEpoch = errors.New("leader epoch is fenced")
-	// ErrNotContiguous says that a follower's batches do not begin where the log ends.
+	// ErrNotContiguous says that a follower's batches begin before the log's end, or overlap.
 	// Nothing was written.
 	ErrNotContiguous = errors.New("batches do not follow the end of the log")
 	// ErrFailed says that the disk failed. It is final: the kernel may have dropped

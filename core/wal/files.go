@@ -17,6 +17,11 @@ const (
 	snapshotSuffix  = ".snapshot"
 	deletedSuffix   = ".deleted"
 
+	// Behind the names of a segment's files: written by a compaction and not complete;
+	// complete, and about to take the place of those without.
+	cleanedSuffix = ".cleaned"
+	swapSuffix    = ".swap"
+
 	epochsFile     = "leader-epoch-checkpoint"
 	metadataFile   = "partition.metadata"
 	checkpointFile = "log-checkpoint"

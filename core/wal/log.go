@@ -51,9 +51,15 @@ type Log struct {
 	checkpoint checkpoint
 	point      point // where recovery began
 	flushed    int64 // the files are on stable storage up to here
+	shrinks    int   // how often the log became shorter
 	commits    commits
 
+	cleanMu   sync.Mutex    // held by a compaction; before the others
+	cleanStop chan struct{} // closed by Close and Delete: a compaction gives up
+	stopClean sync.Once
+
 	marks   marks
+	gaps    atomic.Bool // checkpoint.gaps
 	view    atomic.Pointer[view]
 	start   atomic.Int64
 	end     atomic.Int64

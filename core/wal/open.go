@@ -71,7 +71,7 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 	l := &Log{
 		dir: dir, fsys: o.fsys, files: o.files, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
 		cfg: cfg, producers: newProducers(cfg), redoTxns: noRedo(),
-		committer: o.committer, onDurable: o.onDurable,
+		committer: o.committer, onDurable: o.onDurable, cleanStop: make(chan struct{}),
 	}
 	l.mode.Store(uint32(cfg.Sync))
 	if o.committer != nil {
@@ -99,6 +99,9 @@ func (l *Log) open(topicID *[16]byte) error {
 	if err := l.checkTopicID(topicID); err != nil {
 		return err
 	}
+	if err := l.recoverSwaps(); err != nil {
+		return err
+	}
 	names, err := l.fsys.ReadDir(l.dir)
 	if err != nil {
 		return err
@@ -110,6 +113,7 @@ func (l *Log) open(topicID *[16]byte) error {
 	if l.checkpoint, err = readCheckpoint(l.fsys, l.dir); err != nil {
 		return err
 	}
+	l.gaps.Store(l.checkpoint.gaps)
 	l.point = noPoint
 	if l.committer != nil {
 		l.point, _ = l.committer.pointOf(l.owner)
@@ -180,11 +184,14 @@ func (l *Log) sweep(names []string) (bases []int64, err error) {
 	return bases, nil
 }
 
-// leftOver tells if a file is of no use: temporary, marked for deletion, or an
+// leftOver tells if a file is of no use: temporary, marked for deletion, of a compaction that did not
+// get far enough (those that did are complete by now), or an
 // index whose segment is gone.
 func leftOver(name string, bases []int64) bool {
-	if strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, deletedSuffix) {
-		return true
+	for _, suffix := range []string{tmpSuffix, deletedSuffix, cleanedSuffix, swapSuffix} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
 	}
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		if base, ok := parseOffsetName(name, suffix); ok {

@@ -43,6 +43,17 @@ func (l *Log) recover(bases []int64) (err error) {
 	if err != nil {
 		return err
 	}
+	if l.checkpoint.gaps && end < l.checkpoint.start && end >= max(l.checkpoint.recoveryPoint, l.point.known) {
+		// A truncation or a reset of a log whose start lies in a gap was interrupted:
+		// nothing that can be read is left.
+		gone := segments
+		segments = nil
+		if err := errors.Join(l.removeFiles(gone), closeAll(gone)); err != nil {
+			return err
+		}
+		l.redoTxns = noRedo()
+		return l.create()
+	}
 	if known := l.knownEnd(); end < known {
 		return &CorruptError{
 			File: segments[len(segments)-1].name, Offset: segments[len(segments)-1].size.Load(),
@@ -106,7 +117,7 @@ func (l *Log) resume(s *segment, wantEnd int64) error {
 	} else {
 		l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
 		end, err = l.scan(s, s.base)
-		err = errors.Join(err, s.flushIndexes())
+		err = errors.Join(err, s.flushIndexes(), s.offsets.sync(), s.times.sync())
 	}
 	if err != nil {
 		return s.corrupt(err)
@@ -217,7 +228,7 @@ func (l *Log) walk(s *segment, sc *scanner, end int64) (int64, error) {
 		if b == nil || err != nil {
 			return end, err
 		}
-		if b.BaseOffset() != end {
+		if b.BaseOffset() < end || b.BaseOffset() > end && !l.checkpoint.gaps {
 			return end, &damage{at, fmt.Sprintf("the batch begins at offset %d instead of %d", b.BaseOffset(), end)}
 		}
 		if known, ok := l.epochs.mustBe(b.BaseOffset()); ok && known != b.LeaderEpoch() {
@@ -332,10 +343,7 @@ func (s *segment) resumeAt(p point, maxBatch int) (end, from int64, err error) {
 		}
 	}
 	s.sinceIndex = int64(b.Size())
-	if ts := b.MaxTimestamp(); ts > s.maxTime.Load() {
-		s.maxTimeOffset = b.LastOffset()
-		s.maxTime.Store(ts)
-	}
+	s.noteMaxTime(b)
 	return b.LastOffset() + 1, sc.pos, nil
 }
 
@@ -408,5 +416,7 @@ func (l *Log) settle() error {
 	if err := l.saveEpochs(); err != nil {
 		return err
 	}
-	return l.saveCheckpoint(checkpoint{start: l.start.Load(), recoveryPoint: v.active().base})
+	c := l.checkpoint
+	c.start, c.recoveryPoint, c.clean = l.start.Load(), v.active().base, min(c.clean, l.end.Load())
+	return l.saveCheckpoint(c)
 }

@@ -116,7 +116,8 @@ func (l *Log) moveStart(offset int64) error {
 	if err := l.syncLocked(); err != nil {
 		return err
 	}
-	c := checkpoint{start: max(offset, l.start.Load()), recoveryPoint: l.checkpoint.recoveryPoint}
+	c := l.checkpoint
+	c.start = max(offset, l.start.Load())
 	if err := l.saveCheckpoint(c); err != nil {
 		return err
 	}

@@ -44,12 +44,17 @@ type segment struct {
 // newSegment returns a segment without entries in its indexes. Files are opened when
 // they are used; files may be nil.
 func newSegment(fsys FS, files *filecache.Cache, dir string, base int64) *segment {
-	name := offsetName(dir, base, logSuffix)
+	return newSegmentAs(fsys, files, dir, base, "")
+}
+
+// newSegmentAs is newSegment with a suffix behind the names of the files.
+func newSegmentAs(fsys FS, files *filecache.Cache, dir string, base int64, suffix string) *segment {
+	name := offsetName(dir, base, logSuffix) + suffix
 	s := &segment{
 		base: base, name: name, file: files.Lazy(fsys, name),
-		offsets: newIndex(files.LazyCreate(fsys, offsetName(dir, base, indexSuffix)), offsetEntrySize, 0),
-		times:   newIndex(files.LazyCreate(fsys, offsetName(dir, base, timeIndexSuffix)), timeEntrySize, 0),
-		txns:    newTxnIndex(fsys, files, offsetName(dir, base, txnIndexSuffix)),
+		offsets: newIndex(files.LazyCreate(fsys, offsetName(dir, base, indexSuffix)+suffix), offsetEntrySize, 0),
+		times:   newIndex(files.LazyCreate(fsys, offsetName(dir, base, timeIndexSuffix)+suffix), timeEntrySize, 0),
+		txns:    newTxnIndex(fsys, files, offsetName(dir, base, txnIndexSuffix)+suffix),
 	}
 	s.maxTime.Store(record.NoTimestamp)
 	return s
@@ -67,10 +72,7 @@ func createSegment(fsys FS, files *filecache.Cache, dir string, base int64) (*se
 // note records that batch b lies at position at: indexes and the largest timestamp.
 func (s *segment) note(b record.Batch, at int64, indexInterval int) error {
 	last := b.LastOffset()
-	if t := b.MaxTimestamp(); t > s.maxTime.Load() {
-		s.maxTimeOffset = last
-		s.maxTime.Store(t)
-	}
+	s.noteMaxTime(b)
 	if s.sinceIndex > int64(indexInterval) {
 		if err := s.offsets.appendOffset(last-s.base, at); err != nil {
 			return err
@@ -82,6 +84,15 @@ func (s *segment) note(b record.Batch, at int64, indexInterval int) error {
 	}
 	s.sinceIndex += int64(b.Size())
 	return nil
+}
+
+// noteMaxTime keeps the largest timestamp. A batch that compaction has left empty has
+// a timestamp and no record with it.
+func (s *segment) noteMaxTime(b record.Batch) {
+	if t := b.MaxTimestamp(); t > s.maxTime.Load() && b.Count() > 0 {
+		s.maxTimeOffset = b.LastOffset()
+		s.maxTime.Store(t)
+	}
 }
 
 // noteTime adds the largest timestamp to the time index, if it is not there yet.
@@ -218,10 +229,7 @@ func (s *segment) resume(maxBatch int, now time.Time) (end int64, err error) {
 			break
 		}
 		end = b.LastOffset() + 1
-		if ts := b.MaxTimestamp(); ts > s.maxTime.Load() {
-			s.maxTimeOffset = b.LastOffset()
-			s.maxTime.Store(ts)
-		}
+		s.noteMaxTime(b)
 		if at == 0 {
 			s.setBorn(b, now)
 		}

@@ -113,7 +113,8 @@ func (l *Log) syncLocked() error {
 	if err := l.syncBefore(v); err != nil {
 		return err
 	}
-	c := checkpoint{start: l.checkpoint.start, recoveryPoint: v.active().base}
+	c := l.checkpoint
+	c.recoveryPoint = v.active().base
 	if err := l.saveCheckpoint(c); err != nil {
 		return l.fail("write checkpoint", err)
 	}

@@ -18,17 +18,10 @@ func (l *Log) OffsetForTime(ts int64) (offset, timestamp int64, epoch int32, fou
 			if s.maxTime.Load() < ts {
 				continue
 			}
-			b, err := s.batchForTime(ts, l.start.Load(), l.end.Load(), l.maxBatch)
-			if err != nil {
-				return s.corrupt(err)
-			}
-			if b == nil {
-				continue
-			}
-			offset, timestamp, found, err = firstRecord(b, ts, l.start.Load())
-			epoch = b.LeaderEpoch()
+			var err error
+			offset, timestamp, epoch, found, err = s.offsetForTime(ts, l.start.Load(), l.end.Load(), l.maxBatch)
 			if err != nil || found {
-				return err
+				return s.corrupt(err)
 			}
 		}
 		return nil
@@ -49,12 +42,12 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64, epoch int32, found bool, 
 	return l.OffsetForTime(largest)
 }
 
-// batchForTime returns the first batch between start and end whose largest
-// timestamp is ts or later, or nil.
-func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch, error) {
+// offsetForTime returns the first record between start and end whose timestamp is ts
+// or later, and its leader epoch.
+func (s *segment) offsetForTime(ts, start, end int64, maxBatch int) (offset, timestamp int64, epoch int32, found bool, err error) {
+	offset, timestamp, epoch = -1, record.NoTimestamp, -1
 	// Everything up to the last entry below ts is too old.
 	var t indexEntry
-	var err error
 	if !s.indexDamaged.Load() {
 		t, err = s.times.last(func(e indexEntry) bool { return e.timestamp >= ts })
 	}
@@ -66,7 +59,7 @@ func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch
 		}
 	}
 	if err != nil {
-		return nil, err
+		return offset, timestamp, epoch, false, err
 	}
 	sc := borrowScanner(s.file, 0, s.size.Load(), maxBatch)
 	defer sc.release()
@@ -74,21 +67,25 @@ func (s *segment) batchForTime(ts, start, end int64, maxBatch int) (record.Batch
 	b, at, err := s.find(from, sc)
 	for ; err == nil && b != nil; b, at, err = sc.next() {
 		if b.BaseOffset() >= end {
-			return nil, nil
+			break
 		}
-		if b.MaxTimestamp() < ts {
+		// A batch without records, or with none from start on, has a timestamp all the same.
+		if b.MaxTimestamp() < ts || b.Count() == 0 {
 			continue
 		}
-		whole := make([]byte, b.Size())
+		whole := make(record.Batch, b.Size())
 		if _, err := io.ReadFull(io.NewSectionReader(s.file, at, int64(len(whole))), whole); err != nil {
-			return nil, fmt.Errorf("read %s: %w", s.name, err)
+			return offset, timestamp, epoch, false, fmt.Errorf("read %s: %w", s.name, err)
 		}
-		if !record.Batch(whole).CheckCRC() {
-			return nil, &damage{at, "CRC does not match"}
+		if !whole.CheckCRC() {
+			return offset, timestamp, epoch, false, &damage{at, "CRC does not match"}
 		}
-		return whole, nil
+		offset, timestamp, found, err = firstRecord(whole, ts, start)
+		if err != nil || found {
+			return offset, timestamp, whole.LeaderEpoch(), found, err
+		}
 	}
-	return nil, err
+	return -1, record.NoTimestamp, -1, false, err
 }
 
 // firstRecord returns the first record of b from offset start on with timestamp

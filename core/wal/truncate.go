@@ -34,17 +34,24 @@ func (l *Log) truncate(to int64) error {
 	}
 	old := l.view.Load()
 	i := old.covering(to)
-	active, end, err := l.cutAt(old.segments[i], to)
+	active, begins, end, err := l.cutAt(old.segments[i], to)
 	if err != nil {
 		return err
 	}
-	if end < l.start.Load() {
-		return l.reset(end) // nothing that can be read remains
+	if start := l.start.Load(); end < start {
+		// Nothing that can be read remains. The start goes back if it lay within the batch
+		// that goes, not if it lay in a gap.
+		if begins <= to {
+			start = min(start, begins)
+		}
+		return l.reset(start)
 	}
 	if err := l.uncommit(); err != nil {
 		return err
 	}
-	if err := l.beginShrink(checkpoint{start: l.checkpoint.start, recoveryPoint: min(l.checkpoint.recoveryPoint, active.base)}); err != nil {
+	c := l.checkpoint
+	c.recoveryPoint, c.clean = min(c.recoveryPoint, active.base), min(c.clean, end)
+	if err := l.beginShrink(c); err != nil {
 		return err
 	}
 	from := l.end.Load()
@@ -66,27 +73,29 @@ func (l *Log) truncate(to int64) error {
 	return l.recoverProducers(end)
 }
 
-// cutAt returns s ending before the batch that holds to, and the offset of that end.
-func (l *Log) cutAt(s *segment, to int64) (cut *segment, end int64, err error) {
+// cutAt returns s ending before the batch that holds to, or the first one after it;
+// the offset where that batch begins; and the end of what remains. In a log with gaps
+// that may be before to.
+func (l *Log) cutAt(s *segment, to int64) (cut *segment, begins, end int64, err error) {
 	sc := borrowScanner(s.file, 0, s.size.Load(), l.maxBatch)
 	defer sc.release()
 	b, at, err := s.find(to, sc)
 	if err != nil {
-		return nil, 0, s.corrupt(err)
+		return nil, 0, 0, s.corrupt(err)
 	}
 	if b == nil {
-		return nil, 0, fmt.Errorf("no batch at offset %d in %s", to, s.name)
+		return nil, 0, 0, fmt.Errorf("no batch at offset %d in %s", to, s.name)
 	}
-	end = b.BaseOffset()
-	cut, err = s.truncated(at, end)
+	begins = b.BaseOffset()
+	cut, err = s.truncated(at, min(begins, to))
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
-	resumed, err := cut.resume(l.maxBatch, l.now())
-	if err == nil && at > 0 && resumed != end {
-		err = fmt.Errorf("batches before offset %d in %s end at %d", end, s.name, resumed)
+	end, err = cut.resume(l.maxBatch, l.now())
+	if err == nil && end != begins && (end > begins || !l.checkpoint.gaps) {
+		err = fmt.Errorf("batches before offset %d in %s end at %d", begins, s.name, end)
 	}
-	return cut, end, err
+	return cut, begins, end, err
 }
 
 // Reset drops everything and begins anew at offset start: a follower whose leader
@@ -116,7 +125,9 @@ func (l *Log) reset(start int64) error {
 	from := l.end.Load()
 	// Nothing can be said of what is durable until it is all gone: a crash on the
 	// way leaves a shorter log.
-	if err := l.beginShrink(checkpoint{start: l.checkpoint.start}); err != nil {
+	c := l.checkpoint
+	c.recoveryPoint, c.clean = 0, 0
+	if err := l.beginShrink(c); err != nil {
 		return err
 	}
 	// What MoveStart has left goes first: without the segment that has the start, those
@@ -147,6 +158,7 @@ func (l *Log) reset(start int64) error {
 		return err
 	}
 	s.headSynced = true
+	l.gaps.Store(false)
 	l.start.Store(start)
 	l.publishShrunk(&view{[]*segment{s}}, start)
 	l.durable.Store(start)
@@ -169,6 +181,7 @@ func (l *Log) beginShrink(c checkpoint) error {
 // publishShrunk publishes a view that ends earlier. Readers of the old one notice
 // that it is no longer there and begin again, so files are changed after this.
 func (l *Log) publishShrunk(v *view, end int64) {
+	l.shrinks++
 	l.view.Store(v)
 	l.end.Store(end)
 	l.durable.Store(min(l.durable.Load(), end))

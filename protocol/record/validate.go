@@ -16,6 +16,9 @@ type Limits struct {
 	// AllowControl accepts control batches (transaction markers): from other
 	// brokers, never from clients.
 	AllowControl bool
+	// AllowCompacted accepts batches that lack some of their records, or all of them:
+	// what a compaction leaves. From other brokers, never from clients.
+	AllowCompacted bool
 }
 
 // Validate checks the batches of a records field: that each is whole, of magic 2,
@@ -72,9 +75,11 @@ func validateNext(b []byte, limits Limits) (rest []byte, err error) {
 func validateHeader(b Batch, limits Limits) error {
 	count, delta := b.Count(), b.LastOffsetDelta()
 	switch {
-	case count <= 0:
+	case count < 0 || count == 0 && !limits.AllowCompacted:
 		return protocol.Errorf(protocol.InvalidRecord, "record batch says it has %d records", count)
-	case int64(delta)+1 != int64(count):
+	case delta < 0:
+		return protocol.Errorf(protocol.InvalidRecord, "record batch has last offset delta %d", delta)
+	case int64(delta)+1 != int64(count) && (!limits.AllowCompacted || count > delta):
 		return protocol.Errorf(protocol.InvalidRecord, "record batch says it has %d records and last offset delta %d", count, delta)
 	case b.Codec() > Zstd:
 		return protocol.Errorf(protocol.UnsupportedCompressionType, "record batch says it is compressed with codec %d", b.Codec())

@@ -62,9 +62,9 @@ func (m *model) compact(t *rapid.T) {
 	}
 	sealed := m.batches[:len(m.batches)-1]
 	p := NewPass(Config{
-		MapBytes: rapid.IntRange(10, 20).Draw(t, "room") * slotSize, Now: m.now, DeleteRetention: retention,
-		Limits: record.DefaultDecompressLimits(),
-		LastOf: func(id int64) (int64, bool) { last, ok := m.last[id]; return last, ok },
+		MapBytes: rapid.IntRange(3, 14).Draw(t, "room") * slotSize, Now: m.now, DeleteRetention: retention,
+		Limits:         record.DefaultDecompressLimits(),
+		LastOfProducer: func(b record.Batch) bool { return m.last[b.ProducerID()] == b.LastOffset() },
 	})
 	for _, b := range sealed {
 		if b.LastOffset() < m.clean {
@@ -83,7 +83,7 @@ func (m *model) compact(t *rapid.T) {
 	}
 	var kept []record.Batch
 	for _, b := range sealed {
-		out, err := p.Filter(nil, b)
+		out, err := p.Filter(nil, b, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +169,9 @@ func (m *model) checkKey(t *rapid.T, key string, written, left []record.Record) 
 	if newest.Value != nil || !ok || m.now.UnixMilli() < met+retention.Milliseconds() {
 		t.Fatalf("key %s: its newest record, at %d, is gone; left are %v", key, newest.Offset, left)
 	}
+	if len(left) > 0 {
+		t.Fatalf("key %s is deleted and comes back: %v", key, left)
+	}
 }
 
 // Whatever is written and compacted, the newest record of every key survives with
@@ -202,14 +205,14 @@ func TestPassLeavesOneOfEach(t *testing.T) {
 	for i, want := range []int64{10, 10, 5} {
 		cfg := Config{
 			MapBytes: 100 * slotSize, Now: time.UnixMilli(1e12).Add(time.Duration(i) * 31 * time.Minute), DeleteRetention: retention,
-			Limits: record.DefaultDecompressLimits(), LastOf: func(int64) (int64, bool) { return 0, false },
+			Limits: record.DefaultDecompressLimits(), LastOfProducer: func(record.Batch) bool { return false },
 		}
 		p := NewPass(cfg)
 		if room, err := p.Collect(log); !room || err != nil {
 			t.Fatalf("room %v, error %v", room, err)
 		}
 		var err error
-		if log, err = p.Filter(nil, log); err != nil {
+		if log, err = p.Filter(nil, log, false); err != nil {
 			t.Fatal(err)
 		}
 		if s := p.Stats(); s.RecordsKept != want || s.Keys != 10 || s.BytesKept != int64(len(log)) {

@@ -9,6 +9,8 @@
 //   - a tombstone, a record without a value, stays for delete.retention.ms after
 //     the first pass that met it, so that a consumer that reads from the start
 //     within that time sees it (KIP-534);
+//   - a tombstone goes only together with every older record of its key: a deleted
+//     key never comes back;
 //   - the last batch of a producer stays, empty if need be, so that its sequence
 //     numbers survive.
 package compact

@@ -28,6 +28,9 @@ func NewOffsets(bytes int) *Offsets {
 	return &Offsets{slots: make([]slot, n), limit: max(n*9/10, 1)}
 }
 
+// BytesFor is the memory in which n keys have room, in bytes.
+func BytesFor(n int64) int64 { return (min(max(n, 1), 1<<40)*10/9 + 2) * slotSize }
+
 // Put remembers that key is at offset, which is larger than those before. It
 // tells false, and remembers nothing, if the key is new and there is no room.
 func (o *Offsets) Put(key []byte, offset int64) bool {
