@@ -78,16 +78,40 @@ func (s *segmentLog) LastIndex() (uint64, error) {
 
 // GetLog implements raft.LogStore. The data is shared with the segment log.
 func (s *segmentLog) GetLog(index uint64, l *raft.Log) error {
-	entries, err := s.log.Entries(entriesGroup, index, index+1, math.MaxInt64)
-	switch {
-	case s.closed.Load(): // what is in the cache could still be read
-		return fmt.Errorf("%w: the log is closed", consensus.ErrShuttingDown)
-	case errors.Is(err, seglog.ErrCompacted), errors.Is(err, seglog.ErrUnavailable):
-		return raft.ErrLogNotFound
-	case err != nil:
+	entries, err := s.read(index, index+1, math.MaxInt64)
+	if err != nil {
 		return err
 	}
 	return decodeLog(entries[0], l)
+}
+
+var _ ranged = (*segmentLog)(nil)
+
+// GetLogs implements ranged.
+func (s *segmentLog) GetLogs(from, last uint64, maxBytes int) ([]raft.Log, error) {
+	_, end := s.extent()
+	entries, err := s.read(from, min(last, max(from, end))+1, int64(maxBytes))
+	if err != nil {
+		return nil, err
+	}
+	logs := make([]raft.Log, len(entries))
+	for i, e := range entries {
+		if err := decodeLog(e, &logs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return logs, nil
+}
+
+func (s *segmentLog) read(from, to uint64, maxBytes int64) ([]seglog.Entry, error) {
+	entries, err := s.log.Entries(entriesGroup, from, to, maxBytes)
+	switch {
+	case s.closed.Load(): // what is in the cache could still be read
+		return nil, fmt.Errorf("%w: the log is closed", consensus.ErrShuttingDown)
+	case errors.Is(err, seglog.ErrCompacted), errors.Is(err, seglog.ErrUnavailable):
+		return nil, raft.ErrLogNotFound
+	}
+	return entries, err
 }
 
 // StoreLog implements raft.LogStore.

@@ -246,8 +246,18 @@ func (s *store) firstReadable() (uint64, error) {
 	return max(first, s.floor), nil
 }
 
+// ranged is a wal that reads many entries at once.
+type ranged interface {
+	// GetLogs returns entries from from to at most last, at least one, then up to
+	// maxBytes. The data is shared with the log.
+	GetLogs(from, last uint64, maxBytes int) ([]raft.Log, error)
+}
+
 // entries reads from to at most last, at least one, then up to maxBytes.
 func (s *store) entries(from, last uint64, maxBytes int) ([]consensus.Entry, error) {
+	if r, ok := s.wal.(ranged); ok {
+		return readRange(r, from, last, maxBytes)
+	}
 	var entries []consensus.Entry
 	for index := from; index <= last; index++ {
 		var l raft.Log
@@ -261,13 +271,30 @@ func (s *store) entries(from, last uint64, maxBytes int) ([]consensus.Entry, err
 		if len(entries) > 0 && maxBytes < 0 {
 			break
 		}
-		e := consensus.Entry{Index: l.Index, Term: l.Term, Internal: l.Type != raft.LogCommand}
-		if !e.Internal {
-			e.Data = l.Data
-		}
-		entries = append(entries, e)
+		entries = append(entries, hostEntry(&l))
 	}
 	return entries, nil
+}
+
+func readRange(r ranged, from, last uint64, maxBytes int) ([]consensus.Entry, error) {
+	logs, err := r.GetLogs(from, last, maxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read entries from %d: %w", from, err)
+	}
+	entries := make([]consensus.Entry, len(logs))
+	for i := range logs {
+		entries[i] = hostEntry(&logs[i])
+	}
+	return entries, nil
+}
+
+// hostEntry is an entry as the host gets it.
+func hostEntry(l *raft.Log) consensus.Entry {
+	e := consensus.Entry{Index: l.Index, Term: l.Term, Internal: l.Type != raft.LogCommand}
+	if !e.Internal {
+		e.Data = l.Data
+	}
+	return e
 }
 
 // recoverMembers reads the configurations that are in the log.

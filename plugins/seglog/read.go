@@ -90,17 +90,54 @@ func (l *Log) Entries(id, lo, hi uint64, maxBytes int64) ([]Entry, error) {
 		return nil, err
 	}
 	defer unpin(found)
-	entries := make([]Entry, len(found))
+	entries, page := make([]Entry, len(found)), page{}
 	for i, p := range found {
 		data := p.data
 		if data == nil && p.length > 0 {
-			if data, err = l.load(id, lo+uint64(i), p); err != nil {
+			if !page.holds(p) {
+				page = l.readPage(found[i:])
+			}
+			if data, err = l.load(id, lo+uint64(i), p, page); err != nil {
 				return nil, fmt.Errorf("segment log: %w: %w", consensus.ErrStorageFailed, err)
 			}
 		}
 		entries[i] = Entry{Index: lo + uint64(i), Term: p.term, Type: p.typ, Data: data}
 	}
 	return entries, nil
+}
+
+// pageBytes is how much is read at once of entries that lie together, unless a
+// single one is larger.
+const pageBytes = 256 << 10
+
+// page is a piece of a segment, or why it could not be read.
+type page struct {
+	segment *segment
+	offset  int64
+	data    []byte
+	err     error
+}
+
+func (p position) end() int64 { return p.offset + recordHeader + int64(p.length) }
+
+func (g page) holds(p position) bool {
+	return g.segment == p.segment && g.offset <= p.offset && p.end() <= g.offset+int64(len(g.data))
+}
+
+// readPage reads the first of ps, and with it those that follow in the same piece of
+// its segment: a backlog of small entries costs one read for thousands of them.
+func (l *Log) readPage(ps []position) page {
+	first := ps[0]
+	end := first.end()
+	for _, p := range ps[1:] {
+		if p.segment != first.segment || p.offset < end || p.end()-first.offset > pageBytes {
+			break
+		}
+		end = p.end()
+	}
+	g := page{segment: first.segment, offset: first.offset, data: make([]byte, end-first.offset)}
+	_, g.err = first.segment.file.ReadAt(g.data, first.offset)
+	return g
 }
 
 // find returns the positions to read, and holds their segments until unpin.
@@ -136,12 +173,12 @@ func unpin(ps []position) {
 	}
 }
 
-// load reads one entry from its segment.
-func (l *Log) load(id, index uint64, p position) ([]byte, error) {
-	b := make([]byte, recordHeader+int(p.length))
-	if _, err := p.segment.file.ReadAt(b, p.offset); err != nil {
-		return nil, fmt.Errorf("read %s at %d: %w", p.segment.name, p.offset, err)
+// load finds one entry in a page of its segment.
+func (l *Log) load(id, index uint64, p position, in page) ([]byte, error) {
+	if in.err != nil {
+		return nil, fmt.Errorf("read %s at %d: %w", in.segment.name, in.offset, in.err)
 	}
+	b := in.data[p.offset-in.offset : p.end()-in.offset]
 	r, _, err := decodeRecord(p.segment.sequence, b, l.cfg.MaxRecordBytes)
 	if err != nil {
 		return nil, fmt.Errorf("damage in %s at %d: %w", p.segment.name, p.offset, err)

@@ -49,10 +49,7 @@ func elections(l *lab) {
 // refusal is not: who leads may be just losing the lead, and be the first to know.
 // But somebody must give one at last.
 func (l *lab) readsWhatIsCommitted() {
-	highest := uint64(0)
-	for _, index := range l.checks.acknowledged() {
-		highest = max(highest, index)
-	}
+	highest := l.checks.highestCommitted()
 	var last error
 	given := l.within(l.opts.Patience, func() bool {
 		leader, at := l.ready()
@@ -167,10 +164,7 @@ func frozenLeader(l *lab) {
 		})
 		next, term := l.readyAmong(l.others(leader))
 		l.pipeline(next, term, 20, 4)
-		highest := uint64(0)
-		for _, index := range l.checks.acknowledged() {
-			highest = max(highest, index)
-		}
+		highest := l.checks.highestCommitted()
 		l.must(p.Signal(syscall.SIGCONT))
 		awake = true
 		if index, _, err := l.readIndex(leader, 2*time.Second); err == nil && index < highest {

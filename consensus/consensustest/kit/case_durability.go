@@ -101,7 +101,7 @@ func (l *lab) forget(acknowledged map[string]uint64) {
 			delete(c.delivered, name)
 		}
 	}
-	c.committed = acknowledged
+	c.committed, c.highest = acknowledged, last
 	c.orderedTo = min(c.orderedTo, last)
 	clear(c.terms)
 	clear(c.leaders)

@@ -46,6 +46,23 @@ func card(l *lab) {
 	l.commit(count, 256)
 	l.figure("commits_per_second_256_in_flight", float64(count)/time.Since(began).Seconds())
 	l.converge()
+	l.replay()
+}
+
+// replay measures how fast a replica that comes back gives its host the whole log.
+func (l *lab) replay() {
+	n := l.nodes[l.random.IntN(len(l.nodes))]
+	target := n.applied()
+	n.kill()
+	n.start(consensus.OpenRecover)
+	l.eventually("D1", "a replica that comes back delivers", func() bool { return n.applied() > 0 })
+	began, first := time.Now(), n.applied()
+	if !l.whileProgress(n.applied, func() bool { return n.applied() >= target }) {
+		l.giveUp("D1", "replica %d stands still at %d of %d%s", n.id, n.applied(), target, l.status())
+	}
+	if seconds := time.Since(began).Seconds(); target > first && seconds > 0 {
+		l.figure("replayed_per_second", float64(target-first)/seconds)
+	}
 }
 
 // hop measures how long the way to the plugin and back takes: a proposal of a term

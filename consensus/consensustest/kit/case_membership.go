@@ -163,10 +163,7 @@ func (l *lab) waits(n *node) {
 func (l *lab) add(n *node) {
 	leader, _ := l.leader()
 	l.change(consensus.Change{Op: consensus.AddLearner, Member: l.member(leader, n, consensus.LearnerMember)})
-	target := uint64(0)
-	for _, index := range l.checks.acknowledged() {
-		target = max(target, index)
-	}
+	target := l.checks.highestCommitted()
 	l.eventually("M2", fmt.Sprintf("replica %d, a learner, catches up with %d", n.id, target), func() bool {
 		leader, _ := l.ready()
 		if leader == nil || n.applied() < target {

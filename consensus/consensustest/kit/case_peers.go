@@ -95,10 +95,7 @@ func impostors(l *lab) {
 
 // pretends starts n with an identity that nobody may believe: it must get nothing.
 func (l *lab) pretends(n *node, who impostor) {
-	highest := uint64(0)
-	for _, index := range l.checks.acknowledged() {
-		highest = max(highest, index)
-	}
+	highest := l.checks.highestCommitted()
 	if n.tls = who.tls; n.tls == nil {
 		n.plaintext = true
 	}

@@ -213,10 +213,7 @@ func (l *lab) speaksWithEarlier() (said bool) {
 
 // followsLoad wants that n, which was upgraded, is given what was committed without it.
 func (l *lab) followsLoad(n *node, said bool) {
-	target := uint64(0)
-	for _, index := range l.checks.acknowledged() {
-		target = max(target, index)
-	}
+	target := l.checks.highestCommitted()
 	switch {
 	case l.within(l.opts.Patience, func() bool { return n.applied() >= target }):
 	case !said:

@@ -30,6 +30,7 @@ type checks struct {
 	firsts    map[uint64]uint64           // term to the first index seen in it
 	ready     map[uint64]uint64           // term to the ReadyIndex that was reported
 	committed map[string]uint64           // command to the index that it was committed at
+	highest   uint64                      // of committed
 	rejected  map[string]consensus.Result // commands that must never be delivered
 	delivered map[string]uint64           // command to index
 	through   map[string]uint64           // command to the replica that was asked to append it
@@ -195,6 +196,7 @@ func (c *checks) result(command string, r consensus.Result) {
 	switch r.Outcome {
 	case consensus.Committed:
 		c.committed[name] = r.Index
+		c.highest = max(c.highest, r.Index)
 	case consensus.Rejected:
 		c.rejected[name] = r
 		fallthrough
@@ -219,6 +221,26 @@ func (c *checks) wasDelivered(command string) bool {
 	defer c.mu.Unlock()
 	_, ok := c.delivered[nameOf(command)]
 	return ok
+}
+
+// highestCommitted returns the highest index that a command was COMMITTED at.
+func (c *checks) highestCommitted() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.highest
+}
+
+// undelivered returns a command that was COMMITTED at an index up to last and is not
+// in applied, or "".
+func (c *checks) undelivered(applied map[string]uint64, last uint64) (name string, index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, index := range c.committed {
+		if _, ok := applied[name]; !ok && index <= last {
+			return name, index
+		}
+	}
+	return "", 0
 }
 
 // acknowledged returns a copy of what was COMMITTED, and where.

@@ -201,6 +201,26 @@ func (l *lab) within(d time.Duration, done func() bool) bool {
 	return true
 }
 
+// slowest is how many times its patience the kit waits for what goes on slowly.
+const slowest = 20
+
+// whileProgress waits for done as long as value moves on at least once in the time of
+// the kit's patience.
+func (l *lab) whileProgress(value func() uint64, done func() bool) bool {
+	last, moved := value(), time.Now()
+	ended := false
+	l.within(slowest*l.opts.Patience, func() bool {
+		if ended = done(); ended {
+			return true
+		}
+		if now := value(); now > last {
+			last, moved = now, time.Now()
+		}
+		return time.Since(moved) >= l.opts.Patience
+	})
+	return ended
+}
+
 // pause lets time pass, for what is told by time only.
 func (l *lab) pause(d time.Duration) { l.within(d, func() bool { return false }) }
 

@@ -56,20 +56,24 @@ func (l *lab) mustCommit(results <-chan consensus.Result) {
 }
 
 // converge waits until every node that is up has applied everything that was
-// COMMITTED.
+// COMMITTED. A backlog takes as long as it takes: the kit loses its patience with a
+// node that does not move on.
 func (l *lab) converge() {
+	target := l.checks.highestCommitted()
 	for _, n := range l.nodes {
 		if !n.up() || n.removed {
 			continue
 		}
-		var missing string
-		if !l.within(l.opts.Patience, func() bool { missing = l.missing(n); return missing == "" }) {
-			rule := "S1"
-			if at := l.checks.acknowledged()[missing]; n.applied() < at && l.somebodyHas(at) {
-				rule = "D1"
-			}
-			l.giveUp(rule, "%q was committed, and is not delivered on replica %d%s", missing, n.id, l.status())
+		reached := l.whileProgress(n.applied, func() bool { return n.applied() >= target })
+		missing, at := l.missing(n, target)
+		if missing == "" {
+			continue
 		}
+		rule := "S1"
+		if !reached && n.applied() < at && l.somebodyHas(at) {
+			rule = "D1"
+		}
+		l.giveUp(rule, "%q was committed at %d, and is not delivered on replica %d%s", missing, at, n.id, l.status())
 	}
 }
 
@@ -88,17 +92,12 @@ func (l *lab) somebodyHas(index uint64) bool {
 	return false
 }
 
-// missing returns a command that was COMMITTED and that n has not applied.
-func (l *lab) missing(n *node) string {
-	acknowledged := l.checks.acknowledged()
+// missing returns a command that was COMMITTED, up to the index last, and that n has
+// not applied. It looks through all of them, and n stands still meanwhile.
+func (l *lab) missing(n *node, last uint64) (command string, index uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for name := range acknowledged {
-		if _, ok := n.state.Applied[name]; !ok {
-			return name
-		}
-	}
-	return ""
+	return l.checks.undelivered(n.state.Applied, last)
 }
 
 // load proposes in the background until stop is called, which returns how many
