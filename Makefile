@@ -96,7 +96,7 @@ generate-check: generate
 
 ## bench: the broker's figures beside what is to be reached, in some minutes; BENCH='-full' for longer
 bench: build
-	$(GO) run ./test/bench -binary bin/quorate -json bin/bench.json -only '^(one node|three nodes)/' $(BENCH)
+	$(GO) run ./test/bench -binary bin/quorate -json bin/bench.json -only '^(one node|three nodes|consensus/hop|consensus/commit)' $(BENCH)
 
 ## bench-consensus: hop, commit and failover of both backends, in turns
 bench-consensus: build

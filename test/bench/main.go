@@ -4,6 +4,7 @@
 //	go run ./test/bench -binary bin/quorate             the quick form, some minutes
 //	go run ./test/bench -binary bin/quorate -full       longer and more often
 //	go run ./test/bench -binary bin/quorate -only consensus
+//	go run ./test/bench -profiles profiles               CPU profiles too
 //	go run ./test/bench -from bench.json                print again what was seen
 //
 // Every figure is the median of runs of the real program, each on a data directory of
@@ -47,6 +48,8 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&r.full, "full", false, "longer, and more often")
 	flag.StringVar(&only, "only", "", "only rows whose group/name matches this pattern")
 	flag.StringVar(&into, "json", "", "keep the figures in this file too; those that are there from earlier runs stay")
+	flag.BoolVar(&r.noBallast, "no-ballast", false, "do not fill the page cache before each run: on a machine that has no free memory, or all of it for itself")
+	flag.StringVar(&r.profiles, "profiles", "", "a directory for CPU profiles of the broker, one for each load")
 	flag.StringVar(&from, "from", "", "measure nothing; print the figures of this file")
 	flag.Parse()
 	if from != "" {
@@ -81,9 +84,14 @@ func run(ctx context.Context) error {
 		if others > tooBusy {
 			fmt.Fprintf(r.log, "the machine is %.0f %% busy with other things\n", 100*others)
 		}
+		r.row = strings.NewReplacer(" ", "-", ",", "").Replace(row.name)
 		figures, err := row.run(ctx, r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", row.group, row.name, err))
+			fmt.Fprintf(r.log, "%s/%s: %v\n", row.group, row.name, err)
+			if len(figures) == 0 && ctx.Err() == nil {
+				figures = []figure{judged(row.name, "", "failed: "+lastLine(err), false, nil)}
+			}
 		}
 		if err := rep.add(row, others, figures); err != nil {
 			return err

@@ -29,6 +29,12 @@ type runner struct {
 	kafka                    string   // class path of Apache Kafka's broker; empty: there is none
 	log                      io.Writer
 	count                    int // of directories
+
+	noBallast bool
+	ballasts  int    // files that were made to fill the page cache
+	profiles  string // directory; empty: none are taken
+	profiled  int
+	row       string // that is measured
 }
 
 func (r *runner) close() {
@@ -112,6 +118,9 @@ const nullSink = "sink"
 
 // start starts a sink, or a cluster with a mode of wal.sync.
 func (r *runner) start(ctx context.Context, variant string, nodes int) (*server, error) {
+	if err := r.fillMemory(); err != nil {
+		return nil, err
+	}
 	switch variant {
 	case nullSink:
 		return r.sink(ctx)
@@ -176,6 +185,7 @@ func (r *runner) load(ctx context.Context, s *server, result any, workload, topi
 	}
 	cmd := exec.CommandContext(ctx, r.binary, all...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "QUORATE_") })
+	defer r.profile(ctx, s, workload)()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
