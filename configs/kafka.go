@@ -52,6 +52,8 @@ type Kafka struct {
 	QueuedMaxRequestBytes int64 `koanf:"queued.max.request.bytes"  kind:"int" min:"16777216" doc:"Memory for all requests in work and for answers to fetches; when it is used up, sockets are not read."`
 	MaxConnections        int   `koanf:"max.connections"           kind:"int" min:"0" doc:"Open client connections; 0: no limit."`
 	MaxConnectionsPerIP   int   `koanf:"max.connections.per.ip"    kind:"int" min:"0" doc:"Open client connections of one address; 0: no limit."`
+	MaxConnectionRate     int   `koanf:"max.connection.creation.rate" kind:"int" min:"0" doc:"Client connections that are accepted in a second, others wait; 0: no limit."`
+	MaxConnectionRateIP   int   `koanf:"max.connection.creation.rate.per.ip" kind:"int" min:"0" doc:"Client connections that one address may make in a second, others are closed at once; 0: no limit."`
 	ConnectionsMaxIdleMs  int64 `koanf:"connections.max.idle.ms"   kind:"int" min:"1000" doc:"A client connection without requests for so long is closed."`
 	FetchSessionSlots     int   `koanf:"max.incremental.fetch.session.cache.slots" kind:"int" min:"0" max:"100000" doc:"Readers whose fetches are remembered, so that they send and get only what changes; 0: none."`
 	FetchMaxBytes         int   `koanf:"fetch.max.bytes"           kind:"int" min:"1024" max:"1073741824" doc:"The largest answer to a fetch, whatever the client asks for."`

@@ -98,6 +98,7 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 
 	c.Server.MaxRequestBytes = k.SocketRequestMaxBytes
 	c.Server.RequestMemory = k.QueuedMaxRequestBytes
+	c.Server.MaxConnectionRate, c.Server.MaxConnectionRatePerIP = k.MaxConnectionRate, k.MaxConnectionRateIP
 	c.Server.MaxConnections, c.Server.MaxConnectionsPerIP = k.MaxConnections, k.MaxConnectionsPerIP
 	c.Server.IdleTimeout = configs.Millis(k.ConnectionsMaxIdleMs)
 }

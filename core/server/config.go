@@ -41,6 +41,15 @@ type Config struct {
 	// Kafka: max.connections.per.ip.
 	MaxConnectionsPerIP int
 
+	// MaxConnectionRate bounds the client connections that are accepted in a second; those
+	// beyond it wait in the listener's backlog. Zero, the default: no limit.
+	// Kafka: max.connection.creation.rate (KIP-612).
+	MaxConnectionRate int
+	// MaxConnectionRatePerIP bounds those of one address, in a second; those beyond it
+	// are closed at once. Zero, the default: no limit. Kafka: the quota
+	// connection_creation_rate of an ip (KIP-612).
+	MaxConnectionRatePerIP int
+
 	// IdleTimeout closes a client connection without requests. Default 10 min.
 	// Kafka: connections.max.idle.ms.
 	IdleTimeout time.Duration
@@ -104,8 +113,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s is %d, must be positive", f.name, f.value))
 		}
 	}
-	if c.MaxConnections < 0 || c.MaxConnectionsPerIP < 0 || c.DrainTimeout < 0 {
-		errs = append(errs, errors.New("MaxConnections, MaxConnectionsPerIP and DrainTimeout must not be negative"))
+	if min(c.MaxConnections, c.MaxConnectionsPerIP, c.MaxConnectionRate, c.MaxConnectionRatePerIP) < 0 || c.DrainTimeout < 0 {
+		errs = append(errs, errors.New("MaxConnections, MaxConnectionsPerIP, MaxConnectionRate, MaxConnectionRatePerIP and DrainTimeout must not be negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -67,6 +67,9 @@ var errPeerGone = errors.New("the peer hung up")
 // serve owns the connection from the handshake to the close.
 func (c *conn) serve(ctx context.Context) {
 	defer closeSocket(c.socket)
+	if !c.penalty(ctx) {
+		return
+	}
 	if err := c.handshake(ctx); err != nil {
 		c.complain(nil, fmt.Errorf("TLS handshake failed: %w", err))
 		return
@@ -117,7 +120,23 @@ func (c *conn) report(ctx context.Context, err error) {
 	if errors.Is(err, errPeerGone) || errors.Is(err, errIdle) || ctx.Err() != nil {
 		return
 	}
+	if c.session.Kind == Client {
+		c.server.addresses.violated(c.session.Remote.Addr(), time.Now())
+	}
 	c.complain(&c.session.ClientID, err)
+}
+
+// penalty waits as long as the address has to that broke the protocol; it is false if
+// ctx ended first.
+func (c *conn) penalty(ctx context.Context) bool {
+	if c.session.Kind != Client {
+		return ctx.Err() == nil
+	}
+	wait := c.server.addresses.penalty(c.session.Remote.Addr(), time.Now())
+	if wait > 0 {
+		c.server.metrics.penalties.WithLabelValues(c.listener.cfg.Name).Add(wait.Seconds())
+	}
+	return sleep(ctx, wait)
 }
 
 // complain logs why a connection is closed on a peer. A peer that earns it again and

@@ -27,6 +27,9 @@ func (l *listener) serve(ctx context.Context) error {
 	defer wg.Wait()
 	var pause time.Duration
 	for {
+		if !sleep(ctx, l.server.awaitRate(l.cfg.Kind)) {
+			return nil
+		}
 		socket, err := l.socket.Accept()
 		switch {
 		case err == nil:
@@ -48,8 +51,21 @@ func (l *listener) serve(ctx context.Context) error {
 	}
 }
 
+// awaitRate is how long a listener waits before it accepts the next connection.
+func (s *Server) awaitRate(kind Kind) time.Duration {
+	if kind == Cluster || s.cfg.MaxConnectionRate == 0 {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made.until(float64(s.cfg.MaxConnectionRate), time.Now())
+}
+
 // sleep waits for d; it is false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -110,7 +126,12 @@ func (s *Server) take(kind Kind, ip netip.Addr) (reason string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cfg.MaxConnectionRate > 0 {
+		s.made.take(float64(s.cfg.MaxConnectionRate), time.Now())
+	}
 	switch {
+	case !s.addresses.connect(ip, time.Now()):
+		return "max_connection_creation_rate_per_ip"
 	case s.cfg.MaxConnections > 0 && s.counts.all >= s.cfg.MaxConnections:
 		return "max_connections"
 	case s.cfg.MaxConnectionsPerIP > 0 && s.counts.perIP[ip] >= s.cfg.MaxConnectionsPerIP:

@@ -22,6 +22,7 @@ type metrics struct {
 	requestBytes  *prometheus.CounterVec
 	responseBytes *prometheus.CounterVec
 	throttled     *prometheus.CounterVec
+	penalties     *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
 	inFlight      prometheus.Gauge
 	stages        *prometheus.HistogramVec
@@ -58,6 +59,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests:      counter("quorate_requests_total", "Requests answered, by the error code of the whole answer.", "api", "error"),
 		requestBytes:  counter("quorate_request_bytes_total", "Bytes of requests.", "api"),
 		responseBytes: counter("quorate_response_bytes_total", "Bytes of responses.", "api"),
+		penalties:     counter("quorate_connection_penalty_seconds_total", "Seconds that connections waited because others of their address had broken the protocol.", "listener"),
 		throttled:     counter("quorate_throttle_seconds_total", "Seconds that clients were told to wait, and their connections not read.", "api"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "quorate_request_duration_seconds",
@@ -85,7 +87,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.throttled, m.duration,
+		m.connections, m.accepted, m.refused, m.requests, m.requestBytes, m.responseBytes, m.throttled, m.penalties, m.duration,
 		m.inFlight, m.stages,
 	} {
 		errs = append(errs, reg.Register(c))

@@ -24,9 +24,12 @@ type Server struct {
 	memory  [2]*memory    // by Kind: clients cannot starve the cluster
 	lastID  atomic.Uint64 // of a Session
 
+	addresses *addresses
+
 	mu        sync.Mutex
 	listeners []*listener
 	counts    counts
+	made      bucket // of all client connections
 }
 
 // New checks cfg and registers the metrics with reg, which may be nil. It starts nothing.
@@ -47,6 +50,8 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 		metrics: m,
 		memory:  [2]*memory{Client: newMemory(cfg.RequestMemory), Cluster: newMemory(cfg.RequestMemory)},
 		counts:  newCounts(),
+
+		addresses: newAddresses(cfg.MaxConnectionRatePerIP),
 	}, nil
 }
 

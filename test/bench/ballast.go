@@ -37,7 +37,7 @@ func (r *runner) fillMemory() error {
 	if err != nil {
 		return err
 	}
-	if after > free/2 && free > 4*leftFree {
+	if after > free-free/10 {
 		r.noBallast = true // a memory limit of this process only, perhaps
 		fmt.Fprintf(r.log, "the page cache cannot be filled: %d MB were free, %d are\n", free>>20, after>>20)
 	}
