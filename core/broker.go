@@ -97,7 +97,7 @@ func (b *Broker) buildServers() (err error) {
 	}
 	if b.cfg.Admin.Bind != "" {
 		b.admin, err = admin.New(b.cfg.Admin, b.registry, b.checks(), b.log,
-			admin.WithConsensus(b.cfg.BrokerID, b.consensus, func() uint64 { return b.images.Current().Index }),
+			admin.WithConsensus(b.cfg.BrokerID, b.consensus, func() uint64 { return b.images.Current().Index }, b.reserveReplica),
 			admin.WithSnapshots(b.cfg.BrokerID, b.consensus, b.images))
 	}
 	return err

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -15,6 +16,28 @@ type quorum struct {
 	client consensus.Client
 	leader func() (int32, bool)
 	pool   *interbroker.Pool
+}
+
+// reserveReplica has the controller, which is here, take the id of a replica that an
+// operator adds: nobody had it, and nobody gets it again.
+func (b *Broker) reserveReplica(ctx context.Context, m consensus.Member) error {
+	req := kmsg.NewPtrAddRaftVoterRequest()
+	req.SetVersion(1)
+	req.VoterID, req.VoterDirectoryID = m.BrokerID, protocol.DirectoryID(m.ReplicaID)
+	answer, err := b.decisions.Do(ctx, req)
+	if err != nil {
+		return fmt.Errorf("reserve replica id %d: %w", m.ReplicaID, err)
+	}
+	resp, ok := answer.(*kmsg.AddRaftVoterResponse)
+	switch {
+	case !ok:
+		return fmt.Errorf("the id of a replica was answered with %T", answer)
+	case resp.ErrorCode != 0 && resp.ErrorMessage != nil:
+		return fmt.Errorf("%w: %s", consensus.ErrInvalidArgument, *resp.ErrorMessage)
+	case resp.ErrorCode != 0:
+		return fmt.Errorf("reserve replica id %d: %s", m.ReplicaID, protocol.ErrorCode(resp.ErrorCode))
+	}
+	return nil
 }
 
 // Leads implements api.Quorum.

@@ -66,10 +66,11 @@ type Option func(*http.ServeMux, *slog.Logger)
 
 // WithConsensus serves the state of a node's metadata log, and changes of its
 // membership and leadership, below /consensus. applied is the index that the node
-// has applied.
-func WithConsensus(node int32, client consensus.Client, applied func() uint64) Option {
+// has applied; reserve takes the id of a replica that is to be added, for ever, and
+// refuses one that was used before (rule M1) with ErrInvalidArgument.
+func WithConsensus(node int32, client consensus.Client, applied func() uint64, reserve func(context.Context, consensus.Member) error) Option {
 	return func(mux *http.ServeMux, log *slog.Logger) {
-		(&consensusAPI{node: node, client: client, applied: applied, log: log}).register(mux)
+		(&consensusAPI{node: node, client: client, applied: applied, reserve: reserve, log: log}).register(mux)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/consensus"
@@ -26,6 +27,7 @@ type consensusAPI struct {
 	node    int32
 	client  consensus.Client
 	applied func() uint64 // the index of the metadata log that this node has applied
+	reserve func(context.Context, consensus.Member) error
 	log     *slog.Logger
 }
 
@@ -114,12 +116,38 @@ func (c *consensusAPI) changeMembers(ctx context.Context, req MembersRequest) (a
 	if len(changes) == 0 {
 		return nil, fmt.Errorf("%w: no changes", consensus.ErrInvalidArgument)
 	}
+	if err := c.reserveNew(ctx, req.ConfigIndex, changes); err != nil {
+		return nil, err
+	}
 	c.log.Info("the membership of the metadata log is asked to change", "config_index", req.ConfigIndex, "changes", req.Changes)
 	members, err := c.client.ChangeMembers(ctx, consensus.Metadata, req.ConfigIndex, changes)
 	if err != nil {
 		return nil, err
 	}
 	return configuration(members), nil
+}
+
+// reserveNew reserves the ids of replicas that are added. What the backend is about
+// to refuse costs no id: it has the better words.
+func (c *consensusAPI) reserveNew(ctx context.Context, configIndex uint64, changes []consensus.Change) error {
+	members, err := c.client.Members(ctx, consensus.Metadata)
+	if err != nil {
+		return err
+	}
+	lead, _ := c.client.LeaderFor(consensus.Metadata)
+	if lead.Role != consensus.LeaderReady || members.ConfigIndex != configIndex {
+		return nil
+	}
+	for _, change := range changes {
+		known := slices.ContainsFunc(members.Members, func(m consensus.Member) bool { return m.ReplicaID == change.Member.ReplicaID })
+		if change.Op != consensus.AddLearner || change.Member.ReplicaID == 0 || known {
+			continue
+		}
+		if err := c.reserve(ctx, change.Member); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var ops = map[string]consensus.ChangeOp{

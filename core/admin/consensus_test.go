@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,13 +19,25 @@ func muxes(t *testing.T) (map[uint64]http.Handler, *consensustest.FakeCluster) {
 	t.Helper()
 	c := consensustest.NewFakeCluster(3)
 	c.Elect(1, 1)
+	ids := &idCounter{next: 4}
 	out := map[uint64]http.Handler{}
 	for id := uint64(1); id <= 3; id++ {
 		mux := http.NewServeMux()
-		WithConsensus(int32(id), c.Replica(id), func() uint64 { return 1 })(mux, slog.New(slog.DiscardHandler))
+		WithConsensus(int32(id), c.Replica(id), func() uint64 { return 1 }, ids.take)(mux, slog.New(slog.DiscardHandler))
 		out[id] = mux
 	}
 	return out, c
+}
+
+// idCounter is the ids that replicas had.
+type idCounter struct{ next uint64 }
+
+func (i *idCounter) take(_ context.Context, m consensus.Member) error {
+	if m.ReplicaID < i.next {
+		return fmt.Errorf("%w: replica id %d was used before", consensus.ErrInvalidArgument, m.ReplicaID)
+	}
+	i.next = m.ReplicaID + 1
+	return nil
 }
 
 func ask(t *testing.T, h http.Handler, method, path, contentType, body string) (int, string) {
@@ -117,11 +130,40 @@ func TestConsensusOfAnotherBackend(t *testing.T) {
 	fake := consensustest.NewFake()
 	fake.Elect(1)
 	mux := http.NewServeMux()
-	WithConsensus(1, unable{fake}, func() uint64 { return 0 })(mux, slog.New(slog.DiscardHandler))
+	WithConsensus(1, unable{fake}, func() uint64 { return 0 }, nil)(mux, slog.New(slog.DiscardHandler))
 	if code, body := ask(t, mux, http.MethodPost, "/consensus/transfer-leader", "application/json", `{}`); code != http.StatusNotImplemented {
 		t.Errorf("got %d %s", code, body)
 	}
 	if s := status(t, mux); s.Plugin.FsyncP99 != 2.5 {
 		t.Errorf("got %+v", s.Plugin)
+	}
+}
+
+// The id of a replica is taken before it is added, and never again; what is refused
+// for another reason costs none.
+func TestReplicaIDsAreNotUsedAgain(t *testing.T) {
+	nodes, _ := muxes(t)
+	do := func(node uint64, op string, replica int) (int, string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"config_index":%d,"changes":[{"op":%q,"replica":%d,"broker":%d,"address":"n4:1"}]}`, status(t, nodes[1]).Config.Index, op, replica, replica)
+		return ask(t, nodes[node], http.MethodPost, "/consensus/members", "application/json", body)
+	}
+	for _, step := range []struct {
+		node    uint64
+		op      string
+		replica int
+		code    int
+		want    string
+	}{
+		{2, "add", 4, http.StatusConflict, "not-leader"},
+		{1, "add", 4, http.StatusOK, `"replica": 4`},
+		{1, "add", 4, http.StatusBadRequest, "invalid"},
+		{1, "remove", 4, http.StatusOK, "members"},
+		{1, "add", 4, http.StatusBadRequest, "replica id 4 was used before"},
+		{1, "add", 5, http.StatusOK, `"replica": 5`},
+	} {
+		if code, body := do(step.node, step.op, step.replica); code != step.code || !strings.Contains(body, step.want) {
+			t.Errorf("%s %d at node %d: got %d %s\nwant %d and %s", step.op, step.replica, step.node, code, body, step.code, step.want)
+		}
 	}
 }
