@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/quorate/quorate/cmd/quorate/scratch"
 )
 
 // Exit codes beside those of consensus: 1 for a failure, 2 for bad usage or a bad
@@ -48,6 +50,9 @@ func quietly(ctx context.Context, err error) error {
 func main() {
 	if name, ok := pluginToServe(os.Args[1:]); ok {
 		servePlugin(name) // does not return
+	}
+	if len(os.Args) == 3 && os.Args[1] == scratch.Command {
+		os.Exit(exitCode(scratch.Sweep(os.Args[2], os.Stdin), os.Stderr))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/quorate/quorate/cmd/quorate/scratch"
 	"github.com/quorate/quorate/consensus/consensustest/kit"
 	"github.com/quorate/quorate/consensus/host"
 )
@@ -73,7 +74,7 @@ processes and linearizability, 4 all of it for long.`,
 // errNotConformant ends the command after the report has said everything.
 var errNotConformant = errors.New("the backend breaks rules of the contract")
 
-func (v *verification) run(cmd *cobra.Command, args []string) error {
+func (v *verification) run(cmd *cobra.Command, args []string) (err error) {
 	if err := oneOf("output", v.output, "table", "json", "junit", "html"); err != nil {
 		return err
 	}
@@ -86,12 +87,12 @@ func (v *verification) run(cmd *cobra.Command, args []string) error {
 	if v.settings != "" {
 		v.options.Backend = []byte(v.settings)
 	}
-	scratch, err := os.MkdirTemp("", "quorate-verify-")
+	folder, err := scratch.New("quorate-verify-")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	front, path, err := v.front(args, scratch)
+	defer func() { err = errors.Join(err, folder.Remove()) }()
+	front, path, err := v.front(args, folder)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (v *verification) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	v.options.Dir = scratch
+	v.options.Dir = folder.Dir
 	return v.judge(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), front, judged{path, sum})
 }
 
@@ -132,19 +133,21 @@ func (v *verification) earlier(front kit.Binary) (kit.Front, error) {
 }
 
 // front returns how the backend is run, and its executable.
-func (v *verification) front(args []string, scratch string) (kit.Binary, string, error) {
+func (v *verification) front(args []string, folder *scratch.Folder) (kit.Binary, string, error) {
 	log := slog.New(slog.DiscardHandler)
 	if v.verbose {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	front := kit.Binary{ScratchDir: filepath.Join(scratch, "run"), Log: log}
+	mark, value := folder.Mark()
+	ours := map[string]string{mark: value}
+	front := kit.Binary{ScratchDir: filepath.Join(folder.Dir, "run"), Log: log}
 	path := args[0]
 	if _, builtIn := backends[path]; builtIn {
 		self, err := os.Executable()
 		if err != nil {
 			return front, "", err
 		}
-		front.Plugin, path = host.Spec{Name: path}, self
+		front.Plugin, path = host.Spec{Name: path, Env: ours}, self
 	} else {
 		if !strings.ContainsRune(path, filepath.Separator) {
 			return front, "", usagef("there is no built-in backend %q; there are %s, and an executable is named by its path, ./%s",
@@ -155,7 +158,7 @@ func (v *verification) front(args []string, scratch string) (kit.Binary, string,
 			return front, "", err
 		}
 		path = abs
-		front.Plugin = host.Spec{Name: host.External, Path: path, SHA256: v.sha256, Args: args[1:]}
+		front.Plugin = host.Spec{Name: host.External, Path: path, SHA256: v.sha256, Args: args[1:], Env: ours}
 	}
 	return front, path, nil
 }

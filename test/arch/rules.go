@@ -44,6 +44,7 @@ var sameFloor = [][2]string{
 	{"consensus/host", "consensus/sdk"},
 	{"consensus/consensustest", "consensus/host"}, // the kit drives backends through the client that the broker uses
 	{"plugins", "plugins/seglog"},
+	{"cmd/quorate/workbench", "cmd/quorate/scratch"}, // the folder that the workbench works in
 }
 
 // Rules is the whole list; the only truth about who imports whom.

@@ -65,12 +65,22 @@ func TestPluginRun(t *testing.T) {
 	if err := r.cmd.Wait(); err != nil {
 		t.Errorf("after Ctrl-C it ends with %v", err)
 	}
-	if left, err := os.ReadDir(r.temporary); err != nil || len(left) > 0 {
-		t.Errorf("it leaves %v, %v", left, err)
-	}
-	must(t, lab.Await(within(t, 10*time.Second), "every process to end", func(context.Context) (bool, string) {
+	r.leavesNothing(t)
+
+	killed := runPlugin(t, dir)
+	killed.await(t, ready.String())
+	must(t, killed.cmd.Process.Kill())
+	_ = killed.cmd.Wait() // it was killed
+	killed.leavesNothing(t)
+}
+
+// leavesNothing wants every process and every file of it to go.
+func (r *running) leavesNothing(t *testing.T) {
+	t.Helper()
+	must(t, lab.Await(within(t, time.Minute), "every process to end, and every file to be removed", func(context.Context) (bool, string) {
+		files, err := os.ReadDir(r.temporary)
 		left := processesIn(r.temporary)
-		return len(left) == 0, strings.Join(left, "; ")
+		return err == nil && len(files) == 0 && len(left) == 0, fmt.Sprintf("%v %v; %s", files, err, strings.Join(left, "; "))
 	}))
 }
 

@@ -85,8 +85,9 @@ func (n *node) configure(all []*node, plugin executable, options json.RawMessage
 
 // start starts the node's process. It is in the group of this one, so that what
 // a terminal sends to all of them reaches it as well.
-func (n *node) start(program, config string, log io.Writer) error {
+func (n *node) start(program, config, mark string, log io.Writer) error {
 	n.cmd = exec.Command(program, "serve", "--config", config)
+	n.cmd.Env = append(os.Environ(), mark)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.WaitDelay = stopPatience // a plugin that outlives it must not keep its pipe open for ever
 	if err := n.cmd.Start(); err != nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/quorate/quorate/cmd/quorate/scratch"
 )
 
 // Described is what a plugin says of itself, as far as it matters here.
@@ -34,20 +36,21 @@ type Config struct {
 	Out      io.Writer // what is said; the nodes' logs go there as well
 }
 
-// Run builds and runs the plugin until ctx ends, and leaves nothing behind.
+// Run builds and runs the plugin until ctx ends, and leaves nothing behind, even if
+// this process is killed.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if err := (module{cfg.Dir}).check(ctx); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "quorate-plugin-run-")
+	folder, err := scratch.New("quorate-plugin-run-")
 	if err != nil {
 		return err
 	}
 	out := &lines{w: cfg.Out}
-	b := &bench{cfg: cfg, module: module{cfg.Dir}, dir: dir, out: out, ends: make(chan *node, 1)}
+	b := &bench{cfg: cfg, module: module{cfg.Dir}, dir: folder.Dir, mark: folder.Env(), out: out, ends: make(chan *node, 1)}
 	defer func() {
 		b.stop()
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, folder.Remove())
 	}()
 	if b.saves, err = newSaves(); err != nil {
 		return err
@@ -63,6 +66,7 @@ type bench struct {
 	cfg    Config
 	module module
 	dir    string
+	mark   string // in the environment of what ends with it
 	out    *lines
 	saves  *saves
 
@@ -199,7 +203,7 @@ func (b *bench) start(ctx context.Context, plugin executable) error {
 		if err != nil {
 			return err
 		}
-		if err := n.start(b.cfg.Quorate, config, b.out.prefixed(fmt.Sprintf("node %d | ", n.id))); err != nil {
+		if err := n.start(b.cfg.Quorate, config, b.mark, b.out.prefixed(fmt.Sprintf("node %d | ", n.id))); err != nil {
 			return err
 		}
 		b.watches.Go(func() { b.watchEnd(ctx, n) })
