@@ -37,9 +37,10 @@ type cluster struct {
 	fetching             atomic.Int32 // fetches under way
 	partsAsked, partsHad atomic.Int64 // partitions in fetches that arrived, and in their answers
 
-	mu       sync.Mutex        // of cut, sessions and node.m
-	cut      map[[2]int32]bool // from, to
-	sessions map[int32]*leaderSession
+	mu          sync.Mutex        // of cut, the sessions and node.m
+	cut         map[[2]int32]bool // from, to
+	sessions    map[int32]*leaderSession
+	lastSession int32
 }
 
 // node is one broker, through its restarts.

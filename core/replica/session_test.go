@@ -46,8 +46,8 @@ func (p peersOf) sessionOf(to *node, req *kmsg.FetchRequest) (s *leaderSession, 
 	}
 	if req.SessionEpoch == 0 {
 		delete(p.c.sessions, req.SessionID)
-		p.c.restarts++
-		s.id = int32(p.c.restarts)
+		p.c.lastSession++
+		s.id = p.c.lastSession
 		p.c.sessions[s.id] = s
 	}
 	return s, true
