@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -58,6 +59,9 @@ func New(cfg Config, client consensus.Client, log *slog.Logger) (*Broker, error)
 	cfg = cfg.filled()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Controller.Incarnation == (metadata.UUID{}) {
+		cfg.Controller.Incarnation = metadata.UUID(uuid.New())
 	}
 	b := &Broker{cfg: cfg, consensus: client, log: log, registry: prometheus.NewRegistry()}
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

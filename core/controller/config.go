@@ -11,6 +11,9 @@ import (
 type Config struct {
 	// BrokerID is this broker's id.
 	BrokerID int32
+	// Incarnation is that of this process. A Registration makes one if it is zero; a
+	// Controller then has to wait for the end of its own broker's former session.
+	Incarnation metadata.UUID
 	// ClusterID names the cluster; a metadata log that belongs to another one is
 	// refused.
 	ClusterID string

@@ -66,6 +66,13 @@ func (l *liveness) silence(id int32, now time.Time) time.Duration {
 	return now.Sub(l.contactLocked(id).heard)
 }
 
+// heard tells whether anything was heard of a broker in this term.
+func (l *liveness) heard(id int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.contactLocked(id).heard.Equal(l.start)
+}
+
 // expired tells whether a broker counts as dead.
 func (l *liveness) expired(id int32, now time.Time) bool {
 	l.mu.Lock()

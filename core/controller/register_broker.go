@@ -79,10 +79,21 @@ func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.
 		}
 		return rec, known, nil
 	}
+	if r.ownLastLife(rec) {
+		return rec, false, nil
+	}
 	if !b.Fenced && r.t.live.silence(b.ID, r.now) < r.cfg.ProbeAfter {
 		return rec, false, protocol.Errorf(protocol.DuplicateBrokerRegistration, "another process is broker %d and alive, incarnation %s", b.ID, b.Incarnation)
 	}
 	return rec, false, nil
+}
+
+// ownLastLife tells whether a registration is that of the controller's own process,
+// and nothing was heard of another one in this term. Then what is registered is an
+// earlier life of this broker, which has ended: this process has the lock of its data
+// directory. Nobody waits for its session to end.
+func (r *round) ownLastLife(rec metadata.RegisterBrokerRecord) bool {
+	return rec.ID == r.cfg.BrokerID && rec.Incarnation == r.cfg.Incarnation && !r.t.live.heard(rec.ID)
 }
 
 func registrationRecord(req *kmsg.BrokerRegistrationRequest, epoch int64) metadata.RegisterBrokerRecord {

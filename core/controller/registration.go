@@ -21,10 +21,9 @@ import (
 // RegistrationConfig is what a broker says of itself.
 type RegistrationConfig struct {
 	Config
-	Incarnation metadata.UUID // of this process; random if zero
-	Rack        string
-	Listeners   []metadata.Endpoint // for clients
-	Cluster     metadata.Endpoint   // for brokers; zero for a single node
+	Rack      string
+	Listeners []metadata.Endpoint // for clients
+	Cluster   metadata.Endpoint   // for brokers; zero for a single node
 	// Replica is this broker's replica of the metadata log, which names its disk.
 	Replica uint64
 	// Ready is closed once this broker can lead; until then it asks to stay fenced.
