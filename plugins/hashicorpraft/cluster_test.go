@@ -21,6 +21,7 @@ type cluster struct {
 	t      *testing.T
 	tuning consensus.GroupTuning
 	store  string // "": the default
+	timing consensus.Timing
 
 	mu    sync.Mutex
 	nodes map[uint64]*node
@@ -64,7 +65,7 @@ func (c *cluster) start(replica uint64, broker int32) *node {
 	if err := n.backend.Start(c.t.Context(), consensus.StartConfig{
 		ClusterID: "c", ReplicaID: replica, BrokerID: broker, DataDir: c.t.TempDir(),
 		Peer:   consensus.PeerEndpoint{Listen: "127.0.0.1:0"},
-		Timing: consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond},
+		Timing: cmp.Or(c.timing, consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond}),
 		// Small segments are made faster.
 		Options: fmt.Appendf(nil, `{"log_segment_bytes": 1048576, "log_store": %q}`, cmp.Or(c.store, storeSegments)),
 	}); err != nil {

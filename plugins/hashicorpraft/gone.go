@@ -31,6 +31,9 @@ func (g *group) succeed() {
 		<-g.stopWatch
 		cancel()
 	})
+	if _, changed := g.Leadership(); slices.Equal(g.voters(), []uint64{g.b.cfg.ReplicaID}) {
+		g.hurry(changed) // nobody else can lead: the only voter waits for no time-out
+	}
 	for {
 		select {
 		case replica := <-g.suspected:
@@ -65,8 +68,14 @@ func (g *group) forgetLeader(ctx context.Context, gone uint64) {
 	if !g.stillGone(changed, wait) || g.b.streams.connected(gone) {
 		return
 	}
+	g.hurry(changed)
+}
+
+// hurry has the library look at its heartbeat timer now, and take a leader for gone
+// that was silent for the lease. It waits for what comes of it.
+func (g *group) hurry(changed <-chan struct{}) {
 	hurried := g.timing
-	hurried.HeartbeatTimeout = lease
+	hurried.HeartbeatTimeout = leaderLease(g.b.cfg.Timing)
 	g.reload(hurried)
 	defer g.reload(g.timing)
 	g.stillGone(changed, g.b.cfg.Timing.ElectionTimeout)

@@ -3,6 +3,7 @@ package hashicorpraft
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/quorate/quorate/consensus"
 )
@@ -50,4 +51,16 @@ func TestLeaderLives(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The only voter leads without waiting for a time-out, and goes on with the usual ones.
+func TestAloneAtOnce(t *testing.T) {
+	c := newCluster(t)
+	c.timing = consensus.Timing{Heartbeat: 20 * time.Millisecond, ElectionTimeout: 10 * time.Minute}
+	n := c.start(1, 1)
+	n.open(consensus.OpenBootstrap, n.member)
+	c.leader()
+	c.eventually("the time-outs are the usual ones again", func() bool {
+		return n.group.raft.ReloadableConfig() == n.group.timing
+	})
 }
