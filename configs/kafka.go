@@ -22,6 +22,10 @@ type Kafka struct {
 	LogRollHours            int64  `koanf:"log.roll.hours"       kind:"int" min:"1" doc:"Age at which a segment is rolled."`
 	LogIndexIntervalBytes   int    `koanf:"log.index.interval.bytes" kind:"int" min:"1" max:"1073741824" doc:"Distance between the entries of a segment's index."`
 	LogCleanupPolicy        string `koanf:"log.cleanup.policy"  kind:"choice" of:"delete compact compact,delete delete,compact" doc:"What becomes of old segments."`
+	LogCleanerThreads       int    `koanf:"log.cleaner.threads" kind:"int" min:"1" max:"64" doc:"Logs that are compacted at a time."`
+	LogCleanerBuffer        int64  `koanf:"log.cleaner.dedupe.buffer.size" kind:"int" min:"1048576" max:"68719476736" doc:"Memory for the keys of the logs that are compacted, 24 bytes a key."`
+	LogCleanerIOMax         int64  `koanf:"log.cleaner.io.max.bytes.per.second" kind:"int" min:"0" doc:"What compaction reads and writes in a second; 0: no limit."`
+	LogCleanerBackoffMs     int64  `koanf:"log.cleaner.backoff.ms" kind:"int" min:"1" doc:"Between two looks for logs to compact."`
 	LogFlushMessages        int64  `koanf:"log.flush.interval.messages" kind:"int" min:"1" doc:"After how many records a log is synced although nobody waits for it; 1: before each is acknowledged."`
 	LogFlushMs              int64  `koanf:"log.flush.interval.ms" kind:"int" min:"0" doc:"After what time a log is synced although nobody waits for it."`
 	LogMessageTimestampType string `koanf:"log.message.timestamp.type" kind:"choice" of:"CreateTime LogAppendTime" doc:"Whose clock a record's time is of: the producer's or the broker's."`

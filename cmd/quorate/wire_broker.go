@@ -79,6 +79,10 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 	c.Replica.TopicDefaults = metadata.BrokerDefaults(defaults)
 	c.Replica.Commit.Dir = k.WALDir
 	c.Replica.MaxOpenFiles = k.LogMaxOpenFiles
+	c.Replica.CleanerThreads = k.LogCleanerThreads
+	c.Replica.CleanerBufferBytes = int(k.LogCleanerBuffer)
+	c.Replica.CleanerBytesPerSecond = k.LogCleanerIOMax
+	c.Replica.CleanerBackoff = configs.Millis(k.LogCleanerBackoffMs)
 	c.Replica.Commit.SegmentBytes, c.Replica.Commit.SizeBytes = k.WALSegmentBytes, k.WALSizeBytes
 	c.Replica.Commit.SyncInterval, c.Replica.Commit.SyncIntervalBytes = configs.Millis(k.WALSyncIntervalMs), k.WALSyncIntervalBytes
 	c.Replica.RetentionInterval = configs.Millis(k.LogRetentionCheckMs)

@@ -119,6 +119,12 @@ func (c TopicConfig) IndexIntervalBytes() int { return int(c.long("index.interva
 // DeleteRetentionMillis is how long compaction keeps tombstones.
 func (c TopicConfig) DeleteRetentionMillis() int64 { return c.long("delete.retention.ms") }
 
+// MinCompactionLagMillis is how long a record stays uncompacted at least.
+func (c TopicConfig) MinCompactionLagMillis() int64 { return c.long("min.compaction.lag.ms") }
+
+// MaxCompactionLagMillis is the age at which a record is due to be compacted.
+func (c TopicConfig) MaxCompactionLagMillis() int64 { return c.long("max.compaction.lag.ms") }
+
 // DurabilitySync says when an append may be acknowledged: always, interval or os.
 func (c TopicConfig) DurabilitySync() string { return c.text("durability.sync") }
 

@@ -67,6 +67,19 @@ type Config struct {
 	// SyncParallel is how many logs are synced to disk, or opened, at a time. Default
 	// 16. Raise it on disks that like deep queues.
 	SyncParallel int
+	// CleanerThreads is how many logs are compacted at a time. Default 1. Kafka:
+	// log.cleaner.threads.
+	CleanerThreads int
+	// CleanerBufferBytes is the memory for the keys of all of them, 24 bytes a key; a log
+	// takes no more than it has offsets. Default 128 MiB. Kafka:
+	// log.cleaner.dedupe.buffer.size.
+	CleanerBufferBytes int
+	// CleanerBytesPerSecond bounds what they read and write together; 0: no limit, the
+	// default. Kafka: log.cleaner.io.max.bytes.per.second.
+	CleanerBytesPerSecond int64
+	// CleanerBackoff is how often logs are looked at. Default 15 s. Kafka:
+	// log.cleaner.backoff.ms.
+	CleanerBackoff time.Duration
 	// MaxOpenFiles is how many files of partitions are kept open. Default 0: half of
 	// what the process may open (RLIMIT_NOFILE).
 	MaxOpenFiles int
@@ -87,6 +100,9 @@ func DefaultConfig() Config {
 		BackoffMax:             time.Second,
 		RetentionInterval:      5 * time.Minute,
 		CheckpointInterval:     5 * time.Second,
+		CleanerThreads:         1,
+		CleanerBufferBytes:     128 << 20,
+		CleanerBackoff:         15 * time.Second,
 		SyncParallel:           16,
 	}
 }
@@ -137,9 +153,11 @@ func (c Config) Validate() error {
 		{"minimum fetch back-off", c.BackoffMin},
 		{"retention interval", c.RetentionInterval},
 		{"checkpoint interval", c.CheckpointInterval},
+		{"cleaner back-off", c.CleanerBackoff},
 	} {
 		check(d.value > 0, "%s is %s; it must be positive", d.name, d.value)
 	}
+	check(c.CleanerBytesPerSecond >= 0, "cleaner bytes per second are %d; they must not be negative", c.CleanerBytesPerSecond)
 	check(c.MaxOpenFiles >= 0, "open files are %d at most; it must not be negative", c.MaxOpenFiles)
 	check(c.BackoffMax >= c.BackoffMin, "maximum fetch back-off %s is below the minimum %s", c.BackoffMax, c.BackoffMin)
 	for _, n := range []struct {
@@ -150,6 +168,8 @@ func (c Config) Validate() error {
 		{"fetch max bytes", c.FetchMaxBytes},
 		{"fetch partition max bytes", c.FetchPartitionMaxBytes},
 		{"sync parallelism", c.SyncParallel},
+		{"cleaner threads", c.CleanerThreads},
+		{"cleaner buffer", c.CleanerBufferBytes},
 	} {
 		check(n.value > 0, "%s is %d; it must be positive", n.name, n.value)
 	}

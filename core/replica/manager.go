@@ -39,6 +39,7 @@ type Manager struct {
 	partitions atomic.Pointer[map[partitionKey]*Partition] // replaced, never changed
 	following  *following
 	syncs      *syncer
+	cleaner    *cleaner
 	isrChanges *partitionSet
 	trims      *partitionSet // whose log start has moved
 
@@ -66,6 +67,7 @@ func NewManager(cfg Config, images Images, peers Peers, isr ISRChanger, brokerEp
 		listeners:   map[string][]func(int32, bool, int32){},
 		following:   newFollowing(),
 		syncs:       newSyncer(),
+		cleaner:     &cleaner{throttle: throttle{perSecond: cfg.CleanerBytesPerSecond}},
 		isrChanges:  newPartitionSet(),
 		trims:       newPartitionSet(),
 		broken:      make(chan error, 1),

@@ -13,6 +13,7 @@ type metrics struct {
 	isrShrinks, isrExpands prometheus.Counter
 	fetchErrors            prometheus.Counter
 	fetchLag               *prometheus.GaugeVec
+	cleaner                cleanerMetrics
 	reports                prometheus.Counter
 	appends, appendedBytes *prometheus.CounterVec
 	leader, follower       appendMetrics
@@ -79,6 +80,7 @@ func newMetrics(m *Manager, reg prometheus.Registerer) *metrics {
 		appendedBytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "quorate_replica_appended_bytes_total", Help: "Bytes of record batches that were appended."}, []string{"role"}),
 	}
 	ms.stages()
+	ms.cleaner = newCleanerMetrics(m, reg)
 	if reg != nil {
 		countFiles(m.files, reg)
 		reg.MustRegister(ms.isrShrinks, ms.isrExpands, ms.fetchErrors, ms.fetchLag, ms.reports, ms.appends, ms.appendedBytes, ms.produceStages, ms.fetchStages)

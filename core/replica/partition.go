@@ -32,6 +32,8 @@ type Partition struct {
 	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end
 	starts             watchers // of the log's start, here and on followers
 	dirty, queued      atomic.Bool
+	cleaning           atomic.Bool             // a thread of the cleaner has it
+	uncleanable        atomic.Bool             // a compaction failed; final
 	held               atomic.Bool             // the high watermark waits for a follower outside of the ISR
 	fetcher            atomic.Pointer[fetcher] // that copies the partition now, or did last
 	flushed            atomic.Int64            // where flush.messages last had the log synced

@@ -13,12 +13,15 @@ import (
 // image with the registration comes before the broker knows its epoch.
 const adoptInterval = 20 * time.Millisecond
 
-// Run syncs logs, fetches from leaders, changes ISRs, checkpoints high watermarks
-// and deletes what retention allows, until ctx ends; then it closes every log. An
+// Run syncs logs, fetches from leaders, changes ISRs, checkpoints high watermarks,
+// compacts logs and deletes what retention allows, until ctx ends; then it closes every log. An
 // error means that this broker's storage can no longer be trusted. Run once.
 func (m *Manager) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	m.syncs.run(gctx, g, m.cfg.SyncParallel)
+	for range m.cfg.CleanerThreads {
+		g.Go(func() error { return m.runCleaner(gctx) })
+	}
 	for _, run := range []func(context.Context) error{
 		m.awaitFailure,
 		m.runFetchers,

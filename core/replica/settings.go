@@ -22,6 +22,10 @@ type settings struct {
 	flushMessages   int64         // the log is synced after so many records
 	flushAfter      time.Duration // and after so long
 	log             wal.Config
+
+	minDirtyRatio                      float64 // from which on a log is compacted
+	minCompactionLag, maxCompactionLag time.Duration
+	deleteRetention                    time.Duration // of tombstones
 }
 
 // maxMillis is the longest a time.Duration can hold.
@@ -48,6 +52,12 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 	s.log.IndexIntervalBytes = c.IndexIntervalBytes()
 	s.log.LogAppendTime = c.LogAppendTime()
 	s.log.Sync = syncModeOf(c)
+	s.minDirtyRatio = c.MinCleanableDirtyRatio()
+	s.minCompactionLag, s.maxCompactionLag = millis(c.MinCompactionLagMillis()), millis(c.MaxCompactionLagMillis())
+	s.deleteRetention = millis(c.DeleteRetentionMillis())
+	if s.compacts { // only sealed segments are compacted
+		s.log.SegmentAge = min(s.log.SegmentAge, s.maxCompactionLag)
+	}
 	s.flushMessages, s.flushAfter = c.FlushMessages(), millis(c.FlushMillis())
 	return s
 }
