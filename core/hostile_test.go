@@ -228,7 +228,7 @@ func TestHostileClients(t *testing.T) {
 	for range 40 { // for those who fetch and do not read
 		raw(t, b.addr, versioned(produce("orders", 0, 1, batch(string(filler))), 9))
 	}
-	calm50, calm99 := honest(t, b, "calm", 300)
+	calm50, calm99 := honest(t, b, "calm", 100)
 
 	runtime.GC()
 	before := heap()
@@ -250,7 +250,7 @@ func TestHostileClients(t *testing.T) {
 		most <- largest
 	}()
 	begun, cpuBefore := time.Now(), cpuTime(t)
-	stormy50, stormy99 := honest(t, b, "stormy", 300)
+	stormy50, stormy99 := honest(t, b, "stormy", 100)
 	took, cpu := time.Since(begun), cpuTime(t)-cpuBefore
 	stop()
 	endAttack()

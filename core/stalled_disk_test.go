@@ -86,7 +86,7 @@ func TestStalledDiskPushesBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of megabytes")
 	}
-	const partitions, clients, most = 1000, 40, 60 // requests of each client, of 1 MB
+	const partitions, clients, most = 1000, 20, 60 // requests of each client, of 1 MB
 	g := &gate{}
 	t.Cleanup(g.open)
 	b := startBroker(t, func(c *core.Config) { c.Replica.FS = stallingFS{gate: g} })
@@ -151,7 +151,7 @@ func TestStalledDiskPushesBack(t *testing.T) {
 	}
 	t.Logf("%d of %d MB were taken; memory: %d MiB before, at most %d", sent.Load()*int64(len(frame))/1e6, int64(clients*most*len(frame))/1e6, before, largest)
 	// The budget of requests and that of the commit log, twice because garbage waits to
-	// be collected, and what 40 x 16 requests of 1000 partitions wait with.
+	// be collected, and what 20 x 16 requests of 1000 partitions wait with.
 	if bound := before + 2*(64+64) + 100; largest > bound {
 		t.Errorf("%d MiB were in use, want at most %d", largest, bound)
 	}
