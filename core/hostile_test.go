@@ -351,7 +351,7 @@ func TestHostileProcess(t *testing.T) {
 			})
 		}
 	}
-	fmt.Println("\n" + hostileReady)
+	fmt.Fprintln(os.Stdout, "\n"+hostileReady)
 	_, err := io.Copy(io.Discard, os.Stdin) // until the other process has had enough
 	must(t, err)
 	stop()
