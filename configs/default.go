@@ -40,6 +40,7 @@ func defaultKafka() Kafka {
 		LogRetentionMs:          unset,
 		LogRetentionBytes:       -1,
 		LogRetentionCheckMs:     300_000,
+		ProducerIDExpirationMs:  86_400_000,
 		LogSegmentBytes:         1 << 30,
 		LogRollHours:            168,
 		LogIndexIntervalBytes:   4096,

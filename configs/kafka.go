@@ -18,6 +18,7 @@ type Kafka struct {
 	LogRetentionMs          int64  `koanf:"log.retention.ms"     kind:"int" min:"-2" doc:"The same in milliseconds, before the others; -2: not set."`
 	LogRetentionBytes       int64  `koanf:"log.retention.bytes"  kind:"int" min:"-1" doc:"Size above which a partition's old segments are deleted; -1: no limit."`
 	LogRetentionCheckMs     int64  `koanf:"log.retention.check.interval.ms" kind:"int" min:"1" doc:"Between two looks for segments to delete."`
+	ProducerIDExpirationMs  int64  `koanf:"producer.id.expiration.ms" kind:"int" min:"1" doc:"How long a producer that writes nothing is remembered, so that what it sends again is not stored twice; one with an open transaction for ever."`
 	LogSegmentBytes         int64  `koanf:"log.segment.bytes"    kind:"int" min:"1048576" max:"2147483647" doc:"Size at which a segment is rolled."`
 	LogRollHours            int64  `koanf:"log.roll.hours"       kind:"int" min:"1" doc:"Age at which a segment is rolled."`
 	LogIndexIntervalBytes   int    `koanf:"log.index.interval.bytes" kind:"int" min:"1" max:"1073741824" doc:"Distance between the entries of a segment's index."`

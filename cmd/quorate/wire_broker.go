@@ -86,6 +86,7 @@ func applyKafka(c *core.Config, k configs.Kafka) {
 	c.Replica.Commit.SegmentBytes, c.Replica.Commit.SizeBytes = k.WALSegmentBytes, k.WALSizeBytes
 	c.Replica.Commit.SyncInterval, c.Replica.Commit.SyncIntervalBytes = configs.Millis(k.WALSyncIntervalMs), k.WALSyncIntervalBytes
 	c.Replica.RetentionInterval = configs.Millis(k.LogRetentionCheckMs)
+	c.Replica.Log.ProducerExpiry = configs.Millis(k.ProducerIDExpirationMs)
 
 	c.Group.InitialRebalanceDelay = configs.Millis(k.GroupInitialRebalanceDelayMs)
 	c.Group.MinSessionTimeout = configs.Millis(k.GroupMinSessionTimeoutMs)

@@ -116,6 +116,12 @@ func (c TopicConfig) SegmentMillis() int64 { return c.long("segment.ms") }
 // IndexIntervalBytes is the distance between entries of a segment's index.
 func (c TopicConfig) IndexIntervalBytes() int { return int(c.long("index.interval.bytes")) }
 
+// SegmentJitterMillis is by how much at most SegmentMillis is shortened.
+func (c TopicConfig) SegmentJitterMillis() int64 { return c.long("segment.jitter.ms") }
+
+// SegmentIndexBytes is the size of an index at which a segment is rolled.
+func (c TopicConfig) SegmentIndexBytes() int { return int(c.long("segment.index.bytes")) }
+
 // DeleteRetentionMillis is how long compaction keeps tombstones.
 func (c TopicConfig) DeleteRetentionMillis() int64 { return c.long("delete.retention.ms") }
 
@@ -147,9 +153,6 @@ func (c TopicConfig) Compacts() bool { return slices.Contains(c.list("cleanup.po
 
 // Deletes tells whether old segments are deleted.
 func (c TopicConfig) Deletes() bool { return slices.Contains(c.list("cleanup.policy"), "delete") }
-
-// CompressionType is the codec records are stored with; "producer" keeps theirs.
-func (c TopicConfig) CompressionType() string { return c.text("compression.type") }
 
 // LogAppendTime tells whether records get the broker's time.
 func (c TopicConfig) LogAppendTime() bool { return c.text("message.timestamp.type") == "LogAppendTime" }

@@ -35,6 +35,13 @@ func TestTopicConfigCheck(t *testing.T) {
 		{"min.cleanable.dirty.ratio", "NaN", "from 0 to 1"},
 		{"unclean.leader.election.enable", "yes", "string must be one of: true, false"},
 		{"min.insync.replicas", "0", "at least 1"},
+		{"index.interval.bytes", "0", "at least 1"},
+		{"max.message.bytes", "0", "at least 1"},
+		{"compression.type", "producer", ""},
+		{"compression.type", "zstd", "Invalid value zstd for configuration compression.type: only producer is supported"},
+		{"file.delete.delay.ms", "60000", "only 0 is supported"},
+		{"preallocate", "true", "only false is supported"},
+		{"preallocate", "false", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {

@@ -17,8 +17,9 @@ type Config struct {
 	BrokerID int32
 	// DataDir holds the partitions' directories; log.dirs in Kafka, which may have many.
 	DataDir string
-	// Log is how logs are opened. Its SegmentBytes, SegmentAge, IndexIntervalBytes and
-	// LogAppendTime and Sync are ignored: each topic's configuration has them.
+	// Log is how logs are opened. Its SegmentBytes, SegmentAge, SegmentJitter,
+	// SegmentIndexBytes, IndexIntervalBytes, LogAppendTime and Sync are ignored: each
+	// topic's configuration has them.
 	Log wal.Config
 
 	// SkipRecordCheck stores what producers send by its header and CRC alone: faster,

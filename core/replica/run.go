@@ -86,7 +86,8 @@ func (m *Manager) runCheckpoints(ctx context.Context) error {
 	}
 }
 
-// runRetention deletes old segments from time to time.
+// runRetention deletes old segments from time to time, and forgets producers, also those
+// of topics that are only compacted.
 func (m *Manager) runRetention(ctx context.Context) error {
 	tick := time.NewTicker(m.cfg.RetentionInterval)
 	defer tick.Stop()
@@ -98,6 +99,7 @@ func (m *Manager) runRetention(ctx context.Context) error {
 		}
 		for _, p := range *m.partitions.Load() {
 			if ctx.Err() == nil {
+				p.wal.ExpireProducers()
 				p.retain(ctx)
 			}
 		}

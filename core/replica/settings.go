@@ -49,6 +49,7 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 	}
 	s.log.SegmentBytes = c.SegmentBytes()
 	s.log.SegmentAge = millis(c.SegmentMillis())
+	s.log.SegmentJitter, s.log.SegmentIndexBytes = millis(c.SegmentJitterMillis()), c.SegmentIndexBytes()
 	s.log.IndexIntervalBytes = c.IndexIntervalBytes()
 	s.log.LogAppendTime = c.LogAppendTime()
 	s.log.Sync = syncModeOf(c)

@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/quorate/quorate/core/wal/ring"
 	"github.com/quorate/quorate/protocol"
@@ -242,7 +243,17 @@ func (l *Log) full(s *segment, pending int, batches []byte) bool {
 	b := record.Batch(batches)
 	return size+int64(b.Size()) > l.cfg.SegmentBytes ||
 		b.LastOffset()-s.base > math.MaxInt32 ||
-		pending == 0 && l.cfg.SegmentAge > 0 && l.now().Sub(s.born) >= l.cfg.SegmentAge
+		s.offsets.count() >= max(1, l.cfg.SegmentIndexBytes/offsetEntrySize) ||
+		pending == 0 && l.cfg.SegmentAge > 0 && l.now().Sub(s.born) >= l.cfg.SegmentAge-l.jitter(s)
+}
+
+// jitter is by how much the age of s is shortened: always the same for a segment.
+func (l *Log) jitter(s *segment) time.Duration {
+	most := min(l.cfg.SegmentJitter, l.cfg.SegmentAge-1)
+	if most <= 0 {
+		return 0
+	}
+	return time.Duration((l.seed ^ uint64(s.base)) * 0x9e3779b97f4a7c15 >> 1 % uint64(most+1))
 }
 
 // writeRun writes as many of the batches as belong into s with one pwrite, at

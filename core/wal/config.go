@@ -18,6 +18,13 @@ type Config struct {
 	// not full, so that retention can delete it. Default 7 days; 0 means never.
 	// Kafka: segment.ms.
 	SegmentAge time.Duration
+	// SegmentJitter is by how much at most SegmentAge is shortened, differently for each
+	// segment, so that logs that were made together do not roll together. Default 0.
+	// Kafka: segment.jitter.ms.
+	SegmentJitter time.Duration
+	// SegmentIndexBytes is the size of the offset index at which a new segment is begun.
+	// Default 10 MiB. Kafka: segment.index.bytes.
+	SegmentIndexBytes int
 	// IndexIntervalBytes is how many bytes of batches lie between two entries of the
 	// offset index. Default 4096. Kafka: index.interval.bytes.
 	IndexIntervalBytes int
@@ -44,6 +51,7 @@ func DefaultConfig() Config {
 	return Config{
 		SegmentBytes:       1 << 30,
 		SegmentAge:         7 * 24 * time.Hour,
+		SegmentIndexBytes:  10 << 20,
 		IndexIntervalBytes: 4096,
 		MaxBatchBytes:      100 << 20,
 		ProducerExpiry:     24 * time.Hour,
@@ -61,6 +69,8 @@ func (c Config) Validate() error {
 	}
 	check(c.SegmentBytes > 0 && c.SegmentBytes <= math.MaxInt32, "segment bytes must be between 1 and %d, not %d", math.MaxInt32, c.SegmentBytes)
 	check(c.SegmentAge >= 0, "segment age must not be negative, not %v", c.SegmentAge)
+	check(c.SegmentJitter >= 0, "segment jitter must not be negative, not %v", c.SegmentJitter)
+	check(c.SegmentIndexBytes > 0, "segment index bytes must be at least 1, not %d", c.SegmentIndexBytes)
 	check(c.IndexIntervalBytes > 0, "index interval must be at least one byte, not %d", c.IndexIntervalBytes)
 	check(c.MaxBatchBytes > 0, "max batch bytes must be at least 1, not %d", c.MaxBatchBytes)
 	check(c.MaxBatchBytes <= ring.MaxPayload, "max batch bytes must be at most %d, not %d", ring.MaxPayload, c.MaxBatchBytes)

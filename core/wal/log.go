@@ -25,7 +25,8 @@ type Log struct {
 	files    *filecache.Cache // nil: no limit
 	log      *slog.Logger
 	now      func() time.Time
-	maxBatch int // bytes
+	maxBatch int    // bytes
+	seed     uint64 // of segments' jitter: other logs have another
 
 	committer *Committer // nil: each log is synced by itself
 	owner     Owner

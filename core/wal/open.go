@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -73,6 +74,9 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 		cfg: cfg, producers: newProducers(cfg), redoTxns: noRedo(),
 		committer: o.committer, onDurable: o.onDurable, cleanStop: make(chan struct{}),
 	}
+	name := fnv.New64a()
+	_, _ = name.Write([]byte(dir)) // a hash never fails
+	l.seed = name.Sum64()
 	l.mode.Store(uint32(cfg.Sync))
 	if o.committer != nil {
 		if o.topicID == nil {

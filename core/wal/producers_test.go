@@ -123,9 +123,7 @@ func TestProducerExpiresAndIsEvicted(t *testing.T) {
 	now = now.Add(cfg.ProducerExpiry)
 	// Known too long ago: as if it were new.
 	mustAppend(t, l, 0, producerBatchOf(1, "r", 5, 0, 9))
-	if _, err := l.Retain(t.Context(), RetentionPolicy{}); err != nil {
-		t.Fatal(err)
-	}
+	l.ExpireProducers()
 	if ps := l.Producers(); len(ps) != 1 || ps[0].LastSequence != 9 {
 		t.Errorf("got %+v, want producer 5 with sequence 9", ps)
 	}
