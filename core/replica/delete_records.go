@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-
 	"time"
 
 	"github.com/quorate/quorate/protocol"
