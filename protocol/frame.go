@@ -71,15 +71,44 @@ func ReadRequestRest(r io.Reader, key, version int16, size int) ([]byte, error) 
 // ReadResponseFrame reads one response without its length: the header and the body.
 // It refuses more than limit bytes.
 func ReadResponseFrame(r io.Reader, limit int) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	size, id, err := ReadResponseHead(r, limit)
+	if err != nil {
 		return nil, err
 	}
-	size := int32(binary.BigEndian.Uint32(head[:])) // negative is refused below
-	if size < 4 || int(size) > limit {
-		return nil, fmt.Errorf("%w: a response of %d bytes, %d are allowed", ErrMalformed, size, limit)
+	return ReadResponseRest(r, id, size, nil)
+}
+
+// ReadResponseHead reads the beginning of a response: its size without the length
+// itself, at most limit, and the correlation id, which is the first part of it.
+func ReadResponseHead(r io.Reader, limit int) (size int, correlationID int32, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:4]); err != nil {
+		return 0, 0, err
 	}
-	return readRest(r, nil, int(size))
+	n := int32(binary.BigEndian.Uint32(head[:])) // negative is refused below
+	if n < 4 || int(n) > limit {
+		return 0, 0, fmt.Errorf("%w: a response of %d bytes, %d are allowed", ErrMalformed, n, limit)
+	}
+	if _, err := io.ReadFull(r, head[4:]); err != nil {
+		return 0, 0, midFrame(err)
+	}
+	return int(n), int32(binary.BigEndian.Uint32(head[4:])), nil
+}
+
+// ReadResponseRest reads what ReadResponseHead has left, and returns what
+// ReadResponseFrame does: in buffer if it is large enough, else in new memory.
+func ReadResponseRest(r io.Reader, correlationID int32, size int, buffer []byte) ([]byte, error) {
+	var begun [4]byte
+	binary.BigEndian.PutUint32(begun[:], uint32(correlationID))
+	if cap(buffer) < size {
+		return readRest(r, begun[:], size)
+	}
+	frame := buffer[:size]
+	copy(frame, begun[:])
+	if _, err := io.ReadFull(r, frame[len(begun):]); err != nil {
+		return nil, midFrame(err)
+	}
+	return frame, nil
 }
 
 // readRest reads a frame of size bytes that begins with what is read already.

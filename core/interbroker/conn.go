@@ -44,6 +44,7 @@ const (
 type call struct {
 	id     int32
 	frame  []byte
+	buffer []byte // for the answer; the reader's from when the call is sent
 	state  atomic.Int32
 	sentAt time.Time   // set by the writer before the state is read by anybody else as sent
 	answer chan []byte // of one
@@ -72,7 +73,7 @@ func (c *conn) start() bool {
 }
 
 // roundTrip sends req and waits for the frame that answers it.
-func (c *conn) roundTrip(ctx context.Context, req kmsg.Request) ([]byte, error) {
+func (c *conn) roundTrip(ctx context.Context, req kmsg.Request, buffer []byte) ([]byte, error) {
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.dead:
@@ -82,7 +83,7 @@ func (c *conn) roundTrip(ctx context.Context, req kmsg.Request) ([]byte, error) 
 	}
 	id := c.nextID.Add(1)
 	header := protocol.RequestHeader{CorrelationID: id, ClientID: &c.lane.pool.cfg.ClientID}
-	k := &call{id: id, frame: protocol.AppendRequest(nil, header, req), answer: make(chan []byte, 1)}
+	k := &call{id: id, frame: protocol.AppendRequest(nil, header, req), buffer: buffer, answer: make(chan []byte, 1)}
 	c.queue <- k // never blocks: a slot is held
 
 	select {
@@ -176,22 +177,24 @@ func (c *conn) register(k *call) bool {
 func (c *conn) read() error {
 	in := bufio.NewReaderSize(c.socket, 64<<10)
 	for {
-		frame, err := protocol.ReadResponseFrame(in, c.lane.pool.cfg.MaxResponseBytes)
+		size, id, err := protocol.ReadResponseHead(in, c.lane.pool.cfg.MaxResponseBytes)
 		if err != nil {
 			return err
 		}
-		id, err := protocol.CorrelationID(frame)
+		c.mu.Lock()
+		k := c.pending[id]
+		c.mu.Unlock()
+		if k == nil {
+			return fmt.Errorf("%w: an answer to request %d, which was not asked", protocol.ErrMalformed, id)
+		}
+		frame, err := protocol.ReadResponseRest(in, id, size, k.buffer)
 		if err != nil {
 			return err
 		}
 		c.lastRead.Store(time.Now().UnixNano())
 		c.mu.Lock()
-		k := c.pending[id]
 		delete(c.pending, id)
 		c.mu.Unlock()
-		if k == nil {
-			return fmt.Errorf("%w: an answer to request %d, which was not asked", protocol.ErrMalformed, id)
-		}
 		<-c.slots
 		k.answer <- frame
 	}

@@ -38,13 +38,13 @@ type lane struct {
 // roundTrip sends req over the lane's connection. A connection that broke before it
 // took the request, usually one that was idle when its broker restarted, is replaced
 // once.
-func (l *lane) roundTrip(ctx context.Context, req kmsg.Request) ([]byte, error) {
+func (l *lane) roundTrip(ctx context.Context, req kmsg.Request, buffer []byte) ([]byte, error) {
 	for again := true; ; again = false {
 		c, err := l.connection(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
-		frame, err := c.roundTrip(ctx, req)
+		frame, err := c.roundTrip(ctx, req, buffer)
 		if again && errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
 			continue
 		}

@@ -70,22 +70,39 @@ func New(cfg Config, resolve func(id int32) []string, log *slog.Logger) *Pool {
 // sent, ErrUncertain if it may have happened, also when ctx ended meanwhile; then it
 // wraps the context's error, too.
 func (p *Pool) Request(ctx context.Context, broker int32, lane string, req kmsg.Request) (kmsg.Response, error) {
+	resp, _, err := p.request(ctx, broker, lane, req, nil)
+	return resp, err
+}
+
+// Fetch is Request for a Fetch, whose answer may be large: it is read into buffer if
+// that has the capacity, else into new memory. The records of the response lie in what
+// is returned beside it, which can be given to the next Fetch once they are not needed
+// any more. buffer belongs to the pool from the call on, for good if it fails.
+func (p *Pool) Fetch(ctx context.Context, broker int32, lane string, req *kmsg.FetchRequest, buffer []byte) (*kmsg.FetchResponse, []byte, error) {
+	resp, frame, err := p.request(ctx, broker, lane, req, buffer)
+	if err != nil {
+		return nil, nil, err
+	}
+	return resp.(*kmsg.FetchResponse), frame, nil //nolint:errcheck // ParseResponse made it for req
+}
+
+func (p *Pool) request(ctx context.Context, broker int32, lane string, req kmsg.Request, buffer []byte) (kmsg.Response, []byte, error) {
 	if err := pin(req); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := p.lane(broker, lane)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	frame, err := l.roundTrip(ctx, req)
+	frame, err := l.roundTrip(ctx, req, buffer)
 	if err != nil {
-		return nil, fmt.Errorf("%s to broker %d: %w", kmsg.NameForKey(req.Key()), broker, err)
+		return nil, nil, fmt.Errorf("%s to broker %d: %w", kmsg.NameForKey(req.Key()), broker, err)
 	}
 	resp, err := protocol.ParseResponse(frame, req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: broker %d: %w", ErrUncertain, broker, err)
+		return nil, nil, fmt.Errorf("%w: broker %d: %w", ErrUncertain, broker, err)
 	}
-	return resp, nil
+	return resp, frame, nil
 }
 
 // lane returns the lane to a broker, made at need. There are as many as brokers

@@ -1,6 +1,7 @@
 package interbroker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // peer is a broker made of a socket: it answers heartbeats with the correlation id
 // as throttle time, once it is allowed to.
 type peer struct {
-	t        *testing.T
+	t        testing.TB
 	listener net.Listener
 	answer   func(n int) bool // whether to answer the nth request of a connection
 
@@ -29,7 +30,7 @@ type peer struct {
 	count int
 }
 
-func newPeer(t *testing.T, answer func(n int) bool) *peer {
+func newPeer(t testing.TB, answer func(n int) bool) *peer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,12 +71,27 @@ func (p *peer) serve(c net.Conn) {
 		if !p.answer(n) {
 			continue
 		}
-		resp := &kmsg.BrokerHeartbeatResponse{Version: h.Version, ThrottleMillis: h.CorrelationID}
+		var resp kmsg.Response = &kmsg.BrokerHeartbeatResponse{Version: h.Version, ThrottleMillis: h.CorrelationID}
+		if h.Key == protocol.KeyFetch {
+			resp = p.fetched(h, n)
+		}
 		if _, err := c.Write(protocol.AppendResponse(nil, h, resp)); err != nil {
 			return
 		}
 	}
 }
+
+// fetched is an answer whose records tell which one it is, smaller each time.
+func (p *peer) fetched(h protocol.RequestHeader, n int) *kmsg.FetchResponse {
+	part := kmsg.NewFetchResponseTopicPartition()
+	part.RecordBatches = bytes.Repeat([]byte{byte(n)}, fetchedBytes-n%8)
+	resp := kmsg.NewPtrFetchResponse()
+	resp.Version = h.Version
+	resp.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{part}}}
+	return resp
+}
+
+const fetchedBytes = 1 << 20
 
 func (p *peer) requests() int {
 	p.mu.Lock()

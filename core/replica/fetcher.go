@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -39,6 +38,7 @@ type fetcher struct {
 	// The rest belongs to run.
 	pauses  map[*Partition]pause
 	session session
+	buffer  fetchBuffer
 	turns   int
 	lane    int
 	lastErr string
@@ -197,7 +197,8 @@ func (f *fetcher) fetch(ctx context.Context, req *kmsg.FetchRequest, changes int
 	if !f.begin(cancel, changes) {
 		return nil, errInterrupted
 	}
-	resp, err := f.send(ctx, lanes[f.lane], req)
+	resp, memory, err := f.send(ctx, lanes[f.lane], req, f.buffer.take())
+	f.buffer.put(memory)
 	if f.end(changes) && err != nil {
 		return nil, errInterrupted
 	}
@@ -205,19 +206,37 @@ func (f *fetcher) fetch(ctx context.Context, req *kmsg.FetchRequest, changes int
 }
 
 // send is one request and its answer.
-func (f *fetcher) send(ctx context.Context, lane string, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
-	resp, err := f.m.peers.Request(ctx, f.leader, lane, req)
-	if err != nil {
-		return nil, err
+func (f *fetcher) send(ctx context.Context, lane string, req *kmsg.FetchRequest, buffer []byte) (*kmsg.FetchResponse, []byte, error) {
+	resp, memory, err := f.m.peers.Fetch(ctx, f.leader, lane, req, buffer)
+	if err == nil && resp.ErrorCode != 0 {
+		err = protocol.Errorf(protocol.ErrorCode(resp.ErrorCode), "broker %d refused a fetch", f.leader)
 	}
-	fetched, ok := resp.(*kmsg.FetchResponse)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("fetch was answered with %T", resp)
-	case fetched.ErrorCode != 0:
-		return nil, protocol.Errorf(protocol.ErrorCode(fetched.ErrorCode), "broker %d refused a fetch", f.leader)
+	return resp, memory, err
+}
+
+// fetchBuffer is the memory of the last answer, for the next one: what came was copied
+// into the logs by then. It is let go when answers are small for a while.
+type fetchBuffer struct {
+	memory []byte
+	small  int // answers in a row that took less than a quarter of it
+}
+
+// smallAnswers is how many of them let a buffer go.
+const smallAnswers = 64
+
+func (b *fetchBuffer) take() []byte {
+	memory := b.memory
+	b.memory = nil
+	return memory
+}
+
+func (b *fetchBuffer) put(memory []byte) {
+	if len(memory) >= cap(memory)/4 {
+		b.small = 0
+	} else if b.small++; b.small >= smallAnswers {
+		b.small, memory = 0, nil
 	}
-	return fetched, nil
+	b.memory = memory
 }
 
 // begin lets set interrupt the fetch; false if it is out of date already.

@@ -115,7 +115,7 @@ func (f *fetcher) report(ctx context.Context, positions map[*Partition]position)
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 0, 0, 0
 	addParts(req, sorted(positions, 0), positions, 0)
 	f.m.metrics.reports.Inc()
-	resp, err := f.send(ctx, laneReports, req)
+	resp, _, err := f.send(ctx, laneReports, req, nil)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,11 @@ type Images interface {
 	Current() *metadata.Image
 }
 
-// Peers sends requests to other brokers; interbroker.Pool has it. A context that
-// ends gives up on the answer.
+// Peers sends fetches to other brokers; interbroker.Pool has it. A context that
+// ends gives up on the answer. buffer is memory for it, and belongs to Peers from then
+// on; what comes back with the answer holds its records, and can be the next buffer.
 type Peers interface {
-	Request(ctx context.Context, broker int32, lane string, req kmsg.Request) (kmsg.Response, error)
+	Fetch(ctx context.Context, broker int32, lane string, req *kmsg.FetchRequest, buffer []byte) (resp *kmsg.FetchResponse, memory []byte, err error)
 }
 
 // ISRChanger carries AlterPartition requests to the active controller;
