@@ -108,6 +108,13 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// CheckHighWatermarks tells what is wrong with the file of high watermarks in a data
+// directory, for those who look at it offline; nil if nothing is, or it is not there.
+func CheckHighWatermarks(dir string) error {
+	_, err := readCheckpoint(dir)
+	return err
+}
+
 // readCheckpoint returns the high watermarks of the last run, none if there are none.
 func readCheckpoint(dir string) (map[checkpointKey]int64, error) {
 	path := filepath.Join(dir, checkpointFile)

@@ -27,16 +27,7 @@ const pointSize = 16 + 4 + 8 + 8 + 8 + 4 + 4 + 8
 // encodePoints is the state that a checkpoint of the commit log carries. The order
 // is that of the owners, so that equal points are equal bytes.
 func encodePoints(points map[Owner]point) []byte {
-	owners := make([]Owner, 0, len(points))
-	for o := range points {
-		owners = append(owners, o)
-	}
-	slices.SortFunc(owners, func(a, b Owner) int {
-		if c := slices.Compare(a.TopicID[:], b.TopicID[:]); c != 0 {
-			return c
-		}
-		return int(a.Partition) - int(b.Partition)
-	})
+	owners := sortedOwners(points)
 	b := make([]byte, 0, len(points)*pointSize)
 	for _, o := range owners {
 		p := points[o]
@@ -50,6 +41,21 @@ func encodePoints(points map[Owner]point) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(p.known))
 	}
 	return b
+}
+
+// sortedOwners is whose points there are, in order.
+func sortedOwners(points map[Owner]point) []Owner {
+	owners := make([]Owner, 0, len(points))
+	for o := range points {
+		owners = append(owners, o)
+	}
+	slices.SortFunc(owners, func(a, b Owner) int {
+		if c := slices.Compare(a.TopicID[:], b.TopicID[:]); c != 0 {
+			return c
+		}
+		return int(a.Partition) - int(b.Partition)
+	})
+	return owners
 }
 
 func decodePoints(b []byte) (map[Owner]point, error) {

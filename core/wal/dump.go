@@ -21,6 +21,11 @@ type DumpOptions struct {
 	// Verify compares the indexes with the batches, and makes every problem part of
 	// the error. Without it problems are only printed.
 	Verify bool
+	// Indexes prints the entries of the indexes too.
+	Indexes bool
+	// JSON prints an object on a line of its own for everything there is, with its kind
+	// and the file it is in.
+	JSON bool
 }
 
 // DumpDir prints the log in dir: what Kafka's DumpLogSegments prints of each file,
@@ -36,6 +41,23 @@ func dumpDir(fsys FS, w io.Writer, dir string, opts DumpOptions) error {
 		return err
 	}
 	d := &dumper{fsys: fsys, dir: dir, w: bufio.NewWriter(w), opts: opts}
+	d.partition(names)
+	return d.finish()
+}
+
+// finish gives the problems, if they are asked for.
+func (d *dumper) finish() error {
+	if err := d.w.Flush(); err != nil {
+		return err
+	}
+	if len(d.problems) > 0 && d.opts.Verify {
+		return fmt.Errorf("%d problems: %w", len(d.problems), errors.Join(d.problems...))
+	}
+	return nil
+}
+
+// partition prints the log with files of these names.
+func (d *dumper) partition(names []string) {
 	d.state()
 	var bases, snapshots []int64
 	for _, name := range names {
@@ -49,25 +71,18 @@ func dumpDir(fsys FS, w io.Writer, dir string, opts DumpOptions) error {
 	slices.Sort(bases)
 	slices.Sort(snapshots)
 	if len(bases) == 0 {
-		d.problem("%s: no segments", dir)
+		d.problem("%s: no segments", d.dir)
 	}
 	end := int64(-1)
 	for _, base := range bases {
 		if end >= 0 && base != end {
-			d.problem("%s: begins at offset %d, the segment before ends at %d", offsetName(dir, base, logSuffix), base, end)
+			d.problem("%s: begins at offset %d, the segment before ends at %d", offsetName(d.dir, base, logSuffix), base, end)
 		}
 		end = d.segment(base)
 	}
 	for _, offset := range snapshots {
 		d.snapshot(offset)
 	}
-	if err := d.w.Flush(); err != nil {
-		return err
-	}
-	if len(d.problems) > 0 && opts.Verify {
-		return fmt.Errorf("%d problems: %w", len(d.problems), errors.Join(d.problems...))
-	}
-	return nil
 }
 
 // dumper prints one directory.
@@ -75,19 +90,20 @@ type dumper struct {
 	fsys     FS
 	dir      string
 	w        *bufio.Writer // keeps the first error until Flush
+	at       string        // name of the file that lines are of
 	opts     DumpOptions
 	problems []error
 	gaps     bool // offsets may be missing
 }
 
-func (d *dumper) printf(format string, args ...any) {
-	_, _ = fmt.Fprintf(d.w, format, args...) // Flush returns the error
-}
-
 func (d *dumper) problem(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	d.problems = append(d.problems, err)
-	d.printf("PROBLEM: %v\n", err)
+	if d.opts.JSON {
+		d.line("problem", "", "problem", err.Error())
+		return
+	}
+	d.text("PROBLEM: %v\n", err)
 }
 
 // state prints what the log remembers besides its records.
@@ -95,25 +111,29 @@ func (d *dumper) state() {
 	if id, ok, err := readTopicID(d.fsys, d.dir); err != nil {
 		d.problem("%w", err)
 	} else if ok {
-		d.printf("Topic id: %s\n", base64.RawURLEncoding.EncodeToString(id[:]))
+		d.file(metadataFile, "")
+		d.say("topicId", "Topic id: %s", "topicId", base64.RawURLEncoding.EncodeToString(id[:]))
 	}
 	if c, err := readCheckpoint(d.fsys, d.dir); err != nil {
 		d.problem("%w", err)
 	} else {
-		d.printf("Log start offset: %d recovery point: %d\n", c.start, c.recoveryPoint)
+		d.file(checkpointFile, "")
+		d.say("logCheckpoint", "Log start offset: %d recovery point: %d", "logStartOffset", c.start, "recoveryPoint", c.recoveryPoint)
 		if d.gaps = c.gaps; c.gaps {
-			d.printf("Compacted up to offset: %d\n", c.clean)
+			d.say("compacted", "Compacted up to offset: %d", "compactedOffset", c.clean)
 		}
 	}
 	if m, ok := readCleanMarker(d.fsys, d.dir); ok {
-		d.printf("Closed cleanly at offset %d\n", m.end)
+		d.file(cleanFile, "")
+		d.say("cleanShutdown", "Closed cleanly at offset %d", "endOffset", m.end)
 	}
 	epochs, err := readEpochs(d.fsys, d.dir)
 	if err != nil {
 		d.problem("%w", err)
 	}
+	d.file(epochsFile, "")
 	for _, e := range epochs {
-		d.printf("Leader epoch: %d startOffset: %d\n", e.epoch, e.start)
+		d.say("leaderEpoch", "Leader epoch: %d startOffset: %d", "epoch", e.epoch, "startOffset", e.start)
 	}
 }
 
@@ -131,7 +151,7 @@ func (d *dumper) segment(base int64) (end int64) {
 		d.problem("%w", err)
 		return end
 	}
-	d.printf("Dumping %s\nLog starting offset: %d\n", s.name, base)
+	d.file(filepath.Base(s.name), fmt.Sprintf("Log starting offset: %d\n", base))
 	positions := map[int64]int64{} // position of a batch to its last offset
 	aborts := map[int64]int64{}    // offset of an abort marker to its producer
 	sc := &scanner{file: s.file, limit: size, max: DefaultConfig().MaxBatchBytes, verify: true}
@@ -156,6 +176,9 @@ func (d *dumper) segment(base int64) (end int64) {
 		}
 		end = b.LastOffset() + 1
 	}
+	if d.opts.Indexes {
+		d.printIndexes(base)
+	}
 	if d.opts.Verify {
 		d.offsetIndex(base, positions)
 		d.timeIndex(base, end)
@@ -175,7 +198,7 @@ func (d *dumper) txnIndex(base int64, aborts map[int64]int64) {
 		}
 		return
 	}
-	d.printf("Dumping %s\n", name)
+	d.file(filepath.Base(name), "")
 	last := int64(-1)
 	for ; len(b) >= txnEntrySize; b = b[txnEntrySize:] {
 		a, err := decodeAborted(b)
@@ -183,7 +206,7 @@ func (d *dumper) txnIndex(base int64, aborts map[int64]int64) {
 			d.problem("%s: %w", name, err)
 			return
 		}
-		d.printf("version: %d producerId: %d firstOffset: %d lastOffset: %d lastStableOffset: %d\n", txnIndexVersion, a.ProducerID, a.First, a.Last, a.LastStable)
+		d.line("abortedTransaction", "", "version", txnIndexVersion, "producerId", a.ProducerID, "firstOffset", a.First, "lastOffset", a.Last, "lastStableOffset", a.LastStable)
 		if id, ok := aborts[a.Last]; d.opts.Verify && (!ok || id != a.ProducerID || a.Last <= last || a.First >= a.Last || a.LastStable > a.Last+1) {
 			d.problem("%s: an abort of producer %d at offset %d after %d, first offset %d, last stable offset %d, does not agree with the log", name, a.ProducerID, a.Last, last, a.First, a.LastStable)
 		}
@@ -200,10 +223,10 @@ func (d *dumper) batch(b record.Batch, at int64) {
 	if b.IsLogAppendTime() {
 		kind = "LogAppendTime"
 	}
-	d.printf("baseOffset: %d lastOffset: %d count: %d baseSequence: %d lastSequence: %d producerId: %d producerEpoch: %d "+
-		"partitionLeaderEpoch: %d isTransactional: %v isControl: %v position: %d %s: %d size: %d magic: %d compresscodec: %s crc: %d isvalid: %v\n",
-		b.BaseOffset(), b.LastOffset(), b.Count(), b.BaseSequence(), b.LastSequence(), b.ProducerID(), b.ProducerEpoch(),
-		b.LeaderEpoch(), b.IsTransactional(), b.IsControl(), at, kind, b.MaxTimestamp(), len(b), b.Magic(), b.Codec(), b.CRC(), b.CheckCRC())
+	d.line("batch", "", "baseOffset", b.BaseOffset(), "lastOffset", b.LastOffset(), "count", b.Count(),
+		"baseSequence", b.BaseSequence(), "lastSequence", b.LastSequence(), "producerId", b.ProducerID(), "producerEpoch", b.ProducerEpoch(),
+		"partitionLeaderEpoch", b.LeaderEpoch(), "isTransactional", b.IsTransactional(), "isControl", b.IsControl(), "position", at,
+		kind, b.MaxTimestamp(), "size", len(b), "magic", b.Magic(), "compresscodec", b.Codec(), "crc", b.CRC(), "isvalid", b.CheckCRC())
 	if !d.opts.Records {
 		return
 	}
@@ -212,8 +235,8 @@ func (d *dumper) batch(b record.Batch, at int64) {
 			d.problem("batch at position %d: %w", at, err)
 			return
 		}
-		d.printf("| offset: %d %s: %d keySize: %d valueSize: %d headers: %d key: %q payload: %q\n",
-			r.Offset, kind, r.Timestamp, sizeOf(r.Key), sizeOf(r.Value), len(r.Headers), r.Key, r.Value)
+		d.line("record", "| ", "offset", r.Offset, kind, r.Timestamp, "keySize", sizeOf(r.Key), "valueSize", sizeOf(r.Value),
+			"headers", len(r.Headers), "key", quoted(r.Key), "payload", quoted(r.Value))
 	}
 }
 
@@ -247,14 +270,30 @@ func (d *dumper) entries(base int64, suffix string, width int) []indexEntry {
 	return entries
 }
 
+// printIndexes prints the entries of both indexes of a segment.
+func (d *dumper) printIndexes(base int64) {
+	d.file(filepath.Base(offsetName(d.dir, base, indexSuffix)), "")
+	for _, e := range d.entries(base, indexSuffix, offsetEntrySize) {
+		d.line("indexEntry", "", "offset", base+int64(e.relative), "position", e.position)
+	}
+	d.file(filepath.Base(offsetName(d.dir, base, timeIndexSuffix)), "")
+	for _, e := range d.entries(base, timeIndexSuffix, timeEntrySize) {
+		d.line("timeIndexEntry", "", "timestamp", e.timestamp, "offset", base+int64(e.relative))
+	}
+}
+
 // offsetIndex checks that every entry points to a batch and has its last offset.
 func (d *dumper) offsetIndex(base int64, positions map[int64]int64) {
 	name := filepath.Base(offsetName(d.dir, base, indexSuffix))
-	for _, e := range d.entries(base, indexSuffix, offsetEntrySize) {
+	before := indexEntry{}
+	for i, e := range d.entries(base, indexSuffix, offsetEntrySize) {
 		last, ok := positions[int64(e.position)]
 		if !ok || last != base+int64(e.relative) {
-			d.problem("%s: offset %d at position %d is not a batch's", name, base+int64(e.relative), e.position)
+			d.problem("%s: entry at byte %d: offset %d at position %d is not a batch's", name, i*offsetEntrySize, base+int64(e.relative), e.position)
+		} else if i > 0 && (e.relative <= before.relative || e.position <= before.position) {
+			d.problem("%s: entry at byte %d: offset %d at position %d comes after %d at %d", name, i*offsetEntrySize, base+int64(e.relative), e.position, base+int64(before.relative), before.position)
 		}
+		before = e
 	}
 }
 
@@ -262,10 +301,10 @@ func (d *dumper) offsetIndex(base int64, positions map[int64]int64) {
 func (d *dumper) timeIndex(base, end int64) {
 	name := filepath.Base(offsetName(d.dir, base, timeIndexSuffix))
 	last := indexEntry{timestamp: record.NoTimestamp}
-	for _, e := range d.entries(base, timeIndexSuffix, timeEntrySize) {
+	for i, e := range d.entries(base, timeIndexSuffix, timeEntrySize) {
 		if e.timestamp <= last.timestamp || e.relative < last.relative || base+int64(e.relative) >= end {
-			d.problem("%s: timestamp %d offset %d after %d and %d, the segment ends at %d",
-				name, e.timestamp, base+int64(e.relative), last.timestamp, base+int64(last.relative), end)
+			d.problem("%s: entry at byte %d: timestamp %d offset %d after %d and %d, the segment ends at %d",
+				name, i*timeEntrySize, e.timestamp, base+int64(e.relative), last.timestamp, base+int64(last.relative), end)
 		}
 		last = e
 	}
@@ -284,9 +323,9 @@ func (d *dumper) snapshot(offset int64) {
 		d.problem("%s: %w", name, err)
 		return
 	}
-	d.printf("Dumping %s\n", name)
+	d.file(filepath.Base(name), "")
 	for _, p := range ps.sorted() {
-		d.printf("producerId: %d producerEpoch: %d coordinatorEpoch: %d currentTxnFirstOffset: %d lastTimestamp: %d lastSequence: %d lastOffset: %d batches: %d\n",
-			p.id, p.epoch, p.coordinatorEpoch, p.txnFirst, p.timestamp, p.lastSequence(), p.lastOffset(), p.n)
+		d.line("producer", "", "producerId", p.id, "producerEpoch", p.epoch, "coordinatorEpoch", p.coordinatorEpoch,
+			"currentTxnFirstOffset", p.txnFirst, "lastTimestamp", p.timestamp, "lastSequence", p.lastSequence(), "lastOffset", p.lastOffset(), "batches", p.n)
 	}
 }

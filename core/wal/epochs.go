@@ -18,6 +18,8 @@ type epochStart struct {
 type epochCache struct {
 	entries atomic.Pointer[[]epochStart] // never changed after publishing
 	dirty   atomic.Bool                  // not yet in the file; cleared by a sync round
+
+	complete bool // while a log is opened: records that are read begin no epoch that is not known
 }
 
 func (c *epochCache) all() []epochStart {
@@ -87,7 +89,7 @@ func (c *epochCache) at(offset int64) int32 {
 // if there is none: then the record may begin one.
 func (c *epochCache) mustBe(offset int64) (epoch int32, ok bool) {
 	e := c.all()
-	if len(e) == 0 || offset >= e[len(e)-1].start {
+	if len(e) == 0 || offset >= e[len(e)-1].start && !c.complete {
 		return -1, false
 	}
 	epoch = c.at(offset)

@@ -83,8 +83,14 @@ func FuzzDamage(f *testing.F) {
 			wantRefused(t, err)
 			return
 		}
-		// Without the marker, and without a commit log, a damaged end looks like a torn write.
+		// Without the marker, and without a commit log, a damaged end looks like a torn
+		// write, and a damaged epoch there like a new one.
 		marked := slices.Equal(changed[cleanFile], files[cleanFile])
+		for _, name := range names {
+			if !marked && name != cleanFile && !slices.Equal(changed[name], files[name]) {
+				return
+			}
+		}
 		served := readAgainst(t, l, want, marked)
 		// Whatever was found, appends go on, or are refused for good.
 		end := l.End()

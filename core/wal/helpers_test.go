@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -99,3 +100,10 @@ func offsets(t *testing.T, l *Log) (bases []int64) {
 }
 
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func putFile(t *testing.T, fsys FS, name string, b []byte) {
+	t.Helper()
+	if err := disk.WriteFile(fsys, name, b, true); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -116,7 +116,9 @@ func (l *Log) resume(s *segment, wantEnd int64) error {
 		s.trusted.Store(s.size.Load())
 	} else {
 		l.log.Warn("rebuilding index", "dir", l.dir, "base_offset", s.base)
+		l.epochs.complete = true // what is complete on stable storage begins no epoch
 		end, err = l.scan(s, s.base)
+		l.epochs.complete = false
 		err = errors.Join(err, s.flushIndexes(), s.offsets.sync(), s.times.sync())
 	}
 	if err != nil {

@@ -81,7 +81,9 @@ func fileNumber(base string) (number int, ok bool) {
 	return number, ok && err == nil && number >= 0
 }
 
-func (r *Ring) openFiles() error {
+func (r *Ring) openFiles() error { return r.openFilesAs(os.O_RDWR) }
+
+func (r *Ring) openFilesAs(flag int) error {
 	names, err := r.fsys.ReadDir(r.dir)
 	if err != nil {
 		return fmt.Errorf("open commit log: %w", err)
@@ -92,7 +94,7 @@ func (r *Ring) openFiles() error {
 			continue
 		}
 		name := filepath.Join(r.dir, base)
-		f, err := r.fsys.OpenFile(name, os.O_RDWR)
+		f, err := r.fsys.OpenFile(name, flag)
 		if err != nil {
 			return fmt.Errorf("open commit log: %w", err)
 		}
