@@ -34,13 +34,13 @@ type cluster struct {
 	nodes      map[int32]*node
 	restarts   int
 
-	fetching             atomic.Int32 // fetches under way
-	partsAsked, partsHad atomic.Int64 // partitions in fetches that arrived, and in their answers
+	fetching atomic.Int32 // fetches under way
 
 	mu          sync.Mutex        // of cut, the sessions and node.m
 	cut         map[[2]int32]bool // from, to
 	sessions    map[int32]*leaderSession
 	lastSession int32
+	names       map[partitionKey]int // how often fetches and answers named them
 }
 
 // node is one broker, through its restarts.
@@ -57,7 +57,7 @@ type node struct {
 
 // newCluster returns brokers that are registered and run.
 func newCluster(t tester, root string, brokers int32, config func(*Config)) *cluster {
-	c := &cluster{t: t, config: config, root: root, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, sessions: map[int32]*leaderSession{}}
+	c := &cluster{t: t, config: config, root: root, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, sessions: map[int32]*leaderSession{}, names: map[partitionKey]int{}}
 	c.image.Store(metadata.Empty())
 	for id := int32(1); id <= brokers; id++ {
 		c.nodes[id] = &node{c: c, id: id, dir: fmt.Sprintf("%s/%d", root, id)}

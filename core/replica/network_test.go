@@ -49,7 +49,7 @@ func (p peersOf) Fetch(ctx context.Context, broker int32, _ string, fetch *kmsg.
 		resp.ErrorCode = int16(protocol.FetchSessionIDNotFound)
 		return resp, buffer, nil
 	}
-	p.c.partsAsked.Add(int64(session.update(fetch)))
+	session.update(fetch)
 	resp := serveFetch(ctx, to.manager(), session.whole(fetch))
 	if ctx.Err() != nil || !p.c.reachable(p.node, to) {
 		return nil, nil, errCut
