@@ -55,8 +55,14 @@ func (m *Manager) partitionDir(topic string, partition int32) string {
 }
 
 // removeStrays removes partitions on disk that the image does not give to this
-// broker.
+// broker. One of a topic that is there under another id was deleted and made again
+// while the broker was down, or its partition.metadata is damaged: that cannot be told
+// apart, so its directory is set aside and kept.
 func (m *Manager) removeStrays(assigned map[partitionKey]assignment) error {
+	names := make(map[string]bool, len(assigned))
+	for key, a := range assigned {
+		names[m.partitionDir(a.topic.Name, key.partition)] = true
+	}
 	strays, err := findStrays(m.cfg.DataDir, func(id metadata.UUID, topic string, partition int32) bool {
 		a, known := assigned[partitionKey{id, partition}]
 		return known && a.topic.Name == topic
@@ -65,8 +71,15 @@ func (m *Manager) removeStrays(assigned map[partitionKey]assignment) error {
 		return err
 	}
 	for _, s := range strays {
-		m.log.Info("removing a partition that was deleted or moved away", "topic", s.Topic, "partition", s.Partition, "topic_id", s.TopicID)
-		if err := os.Rename(s.Dir, wal.GoneName(s.Dir)); err != nil {
+		to := wal.GoneName(s.Dir)
+		if names[s.Dir] {
+			to = wal.StrayName(s.Dir)
+			m.log.Warn("a partition is another topic's of that name; it is set aside: remove the directory if the topic was deleted and made again",
+				"topic", s.Topic, "partition", s.Partition, "topic_id", s.TopicID, "directory", to)
+		} else {
+			m.log.Info("removing a partition that was deleted or moved away", "topic", s.Topic, "partition", s.Partition, "topic_id", s.TopicID)
+		}
+		if err := os.Rename(s.Dir, to); err != nil {
 			return fmt.Errorf("remove stray partition: %w", err)
 		}
 	}

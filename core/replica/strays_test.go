@@ -80,3 +80,31 @@ func TestStrays(t *testing.T) {
 		t.Errorf("a directory that is not there has %v, %v", strays, err)
 	}
 }
+
+// A partition whose partition.metadata names another topic is not removed: it may be
+// damaged, and then these are the records.
+func TestPartitionOfAnotherTopicIsSetAside(t *testing.T) {
+	c := testCluster(t, 2, nil)
+	topic := c.topic("orders", 1, []int32{1, 2})
+	a := c.mustProduce(c.on(1, topic), AcksAll, "a", "b")
+	c.nodes[2].halt()
+	dir := filepath.Join(c.nodes[2].dir, "orders-0")
+	log := filepath.Join(dir, "00000000000000000000.log")
+	records, err := os.ReadFile(log)
+	if err != nil || len(records) == 0 {
+		t.Fatalf("%d bytes of records, %v", len(records), err)
+	}
+	other := metadata.UUID{1: 64}
+	if err := os.WriteFile(filepath.Join(dir, "partition.metadata"), fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", base64.RawURLEncoding.EncodeToString(other[:])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(2)
+	c.awaitMark(2, topic, a.End)
+	aside, err := filepath.Glob(dir + ".*-stray/00000000000000000000.log")
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside: %v, %v", aside, err)
+	}
+	if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != string(records) {
+		t.Errorf("%d bytes were kept of %d, %v", len(kept), len(records), err)
+	}
+}

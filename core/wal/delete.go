@@ -13,15 +13,25 @@ import (
 // "topic-partition.<32 hex digits>-delete", as in Kafka.
 const goneSuffix = "-delete"
 
+// straySuffix ends the name of what was set aside, as in Kafka.
+const straySuffix = "-stray"
+
 // maxName is how long a file's name may be, in bytes.
 const maxName = 255
 
 // GoneName is the name under which a partition's directory waits to be removed. It is
 // another one each time.
-func GoneName(dir string) string {
+func GoneName(dir string) string { return suffixed(dir, goneSuffix) }
+
+// StrayName is the name under which a partition's directory is kept that is not known
+// to belong to nobody. Nothing removes or reads it. It is another one each time.
+func StrayName(dir string) string { return suffixed(dir, straySuffix) }
+
+// suffixed returns a name that no directory has, short enough for a file system.
+func suffixed(dir, suffix string) string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	end := "." + hex.EncodeToString(id[:]) + goneSuffix
+	end := "." + hex.EncodeToString(id[:]) + suffix
 	name := filepath.Base(dir)
 	return filepath.Join(filepath.Dir(dir), name[:min(len(name), maxName-len(end))]+end)
 }
