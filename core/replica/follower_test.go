@@ -203,9 +203,6 @@ func TestPaceOfASlowDisk(t *testing.T) {
 // watermark for no longer than one that lives may be silent.
 func TestMarkIsNotHeldByTheSilent(t *testing.T) {
 	m, p, _ := leaderOnly(t, metadata.PartitionRecord{Replicas: []int32{1, 2}, ISR: []int32{1}})
-	if _, err := produce(p, AcksLeader, "a"); err != nil {
-		t.Fatal(err)
-	}
 	l := p.leadership.Load()
 	begun := *l
 	begun.epochStart = 1 // it lacks a record of before, and cannot join yet
@@ -215,6 +212,9 @@ func TestMarkIsNotHeldByTheSilent(t *testing.T) {
 	f := p.followers[2]
 	f.end, f.durable, f.epoch, f.lastFetch, f.lastCaughtUp = 0, 0, 2, now, now
 	p.mu.Unlock()
+	if _, err := produce(p, AcksLeader, "a"); err != nil {
+		t.Fatal(err)
+	}
 	p.syncLog(t.Context())
 	m.releaseMarks(now.Add(m.cfg.silentAfter()))
 	if got := p.State().HighWatermark; got != 0 {
