@@ -63,11 +63,14 @@ type faultFile struct {
 
 func (f faultFile) Sync() error {
 	f.fs.mu.Lock()
-	gate, err, slow := f.fs.gate, f.fs.err, f.fs.slow
+	gate := f.fs.gate
 	f.fs.mu.Unlock()
 	if gate != nil {
 		<-gate
 	}
+	f.fs.mu.Lock()
+	err, slow := f.fs.err, f.fs.slow // a disk that breaks while it is held back is broken
+	f.fs.mu.Unlock()
 	if err != nil {
 		return err
 	}

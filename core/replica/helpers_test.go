@@ -83,15 +83,22 @@ func (c *cluster) mustProduce(p *Partition, acks int16, values ...string) Append
 
 // contentOf reads and releases what a fetch gave.
 func contentOf(s *wal.Span) []byte {
-	if s == nil {
-		return nil
-	}
-	defer s.Release()
-	b := make([]byte, s.Size())
-	if _, err := s.ReadAt(b, 0); err != nil {
+	b, err := readAll(s)
+	if err != nil {
 		panic(err)
 	}
 	return b
+}
+
+// readAll reads and releases what a fetch gave. It fails if the log was truncated since.
+func readAll(s *wal.Span) ([]byte, error) {
+	if s == nil {
+		return nil, nil
+	}
+	defer s.Release()
+	b := make([]byte, s.Size())
+	_, err := s.ReadAt(b, 0)
+	return b, err
 }
 
 // bytesOf is a replica's log below an offset.

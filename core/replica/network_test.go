@@ -110,7 +110,11 @@ func serveFetch(ctx context.Context, m *Manager, req *kmsg.FetchRequest) *kmsg.F
 			r, part := results[0], &resp.Topics[i].Partitions[j]
 			results = results[1:]
 			part.ErrorCode = int16(protocol.CodeOf(r.Err))
-			part.HighWatermark, part.LogStartOffset, part.RecordBatches = r.HighWatermark, r.LogStart, contentOf(r.Records)
+			var err error
+			if part.RecordBatches, err = readAll(r.Records); err != nil {
+				part.ErrorCode = int16(protocol.NotLeaderOrFollower) // truncated or stopped since; the API ends the connection
+			}
+			part.HighWatermark, part.LogStartOffset = r.HighWatermark, r.LogStart
 			if r.Diverging != nil {
 				part.DivergingEpoch.Epoch, part.DivergingEpoch.EndOffset = r.Diverging.Epoch, r.Diverging.EndOffset
 			}

@@ -120,8 +120,8 @@ func (l *Log) replayProducers(txns *undecided, s *segment, from int64) error {
 			b = record.Batch(whole)
 		}
 		aborted, ok, err := l.noteProducer(txns, b, now)
-		if err != nil {
-			return err
+		if err != nil { // such a batch was never appended
+			return &damage{at, err.Error()}
 		}
 		if ok && aborted.Last >= l.redoTxns.from {
 			l.redoTxns.entries[s] = append(l.redoTxns.entries[s], aborted)
