@@ -95,7 +95,7 @@ func (l *Log) read(v *view, dst []byte, from, upTo int64, maxBytes int, minOne b
 		base, first := b.BaseOffset(), b.Size()
 		sc.release()
 		if base > from { // what was compacted away, or it is not what the header says
-			if err := l.verify(s, at, at+int64(first), l.boundOf(v, begin+i)); err != nil {
+			if err := l.verify(s, from, at, at+int64(first), l.boundOf(v, begin+i)); err != nil {
 				return dst, s.corrupt(err)
 			}
 		}
@@ -107,7 +107,7 @@ func (l *Log) read(v *view, dst []byte, from, upTo int64, maxBytes int, minOne b
 		if dst, err = s.read(dst, at, n, upTo); err != nil {
 			return dst, err
 		}
-		if err := l.verify(s, at, at+int64(len(dst)-old), l.boundOf(v, begin+i)); err != nil {
+		if err := l.verify(s, from, at, at+int64(len(dst)-old), l.boundOf(v, begin+i)); err != nil {
 			return dst[:old], s.corrupt(err)
 		}
 		return dst, nil

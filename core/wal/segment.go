@@ -149,6 +149,9 @@ func (s *segment) find(offset int64, sc *scanner) (batch record.Batch, at int64,
 		if err != nil || batch == nil {
 			return batch, at, err
 		}
+		if there := s.trusted.Load(); at < there && at+int64(batch.Size()) > there {
+			return nil, 0, &damage{at, fmt.Sprintf("the batch has %d bytes and ends within one that was written later", batch.Size())}
+		}
 		if batch.BaseOffset() <= last {
 			return nil, 0, &damage{at, fmt.Sprintf("the batch begins at offset %d, the one before ends with %d", batch.BaseOffset(), last)}
 		}

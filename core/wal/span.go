@@ -140,7 +140,7 @@ func (l *Log) rangeOf(v *view, from, upTo int64, maxBytes int, minOne bool) (fil
 				return fileRange{}, s.corrupt(err)
 			}
 		}
-		if err := l.verify(s, at, checkTo, l.boundOf(v, i)); err != nil {
+		if err := l.verify(s, from, at, checkTo, l.boundOf(v, i)); err != nil {
 			return fileRange{}, s.corrupt(err)
 		}
 		return fileRange{s.file, at, end - at, upTo}, nil

@@ -60,14 +60,18 @@ func (c *checked) add(from, to int64) {
 
 // verify reads the batches between positions at and end of s with their CRCs, and
 // compares offsets and leader epochs, which no CRC covers, with what lies around them;
-// unless that was done since the log was opened. bound is the offset that the segment
-// ends with at most. What is not right is a *damage.
-func (l *Log) verify(s *segment, at, end, bound int64) error {
+// unless that was done since the log was opened. A search for offset has led to at: the
+// batches that it passed are read too, for one whose length is wrong hides others. bound
+// is the offset that the segment ends with at most. What is not right is a *damage.
+func (l *Log) verify(s *segment, offset, at, end, bound int64) error {
 	end = min(end, s.trusted.Load())
-	if at >= end || s.checked.covers(at, end) {
+	before := max(at-1, 0) // in the batch before, which leaves no room for another
+	if before >= end || s.checked.covers(before, end) {
 		return nil
 	}
-	e, err := s.lookup(func(e indexEntry) bool { return int64(e.position) > at })
+	e, err := s.lookup(func(e indexEntry) bool {
+		return s.base+int64(e.relative) >= offset || int64(e.position) > at
+	})
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,7 @@ func (l *Log) verify(s *segment, at, end, bound int64) error {
 func (l *Log) verifyFrom(s *segment, from, at, end, bound int64) error {
 	sc := borrowVerifier(s, from, end, l.maxBatch)
 	defer verifiers.Put(sc)
-	last, met := s.base-1, from == at
+	last, met := s.base-1, from == at || at == end
 	for {
 		b, pos, err := sc.next()
 		switch {
