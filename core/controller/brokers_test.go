@@ -93,6 +93,7 @@ func TestRegisterBroker(t *testing.T) {
 		name   string
 		req    *kmsg.BrokerRegistrationRequest
 		heard  bool // of the first process, in this term
+		others bool // were heard of
 		silent time.Duration
 		want   protocol.ErrorCode
 		epoch  int64
@@ -103,15 +104,20 @@ func TestRegisterBroker(t *testing.T) {
 		{name: "no incarnation", req: register(3, 0), want: protocol.InvalidRegistration, epoch: -1},
 		{name: "the same process again", req: register(1, 1), epoch: 1},
 		{name: "another process while the first is alive", req: register(1, 9), want: protocol.DuplicateBrokerRegistration, epoch: -1},
-		{name: "the controller's own process, after a start", req: register(1, 7), epoch: 3, bumps: 2},
+		{name: "the controller's own process, after a start", req: register(1, 7), others: true, epoch: 3, bumps: 2},
+		{name: "the same, and of another broker nobody knows if it is alive", req: register(1, 7), want: protocol.DuplicateBrokerRegistration, epoch: -1},
+		{name: "the same, after it has turned out to be dead", req: register(1, 7), silent: time.Hour, epoch: 3, bumps: 2},
 		{name: "the controller's own process, and another one is alive", req: register(1, 7), heard: true, want: protocol.DuplicateBrokerRegistration, epoch: -1},
 		{name: "with the incarnation of the controller's process, but of another broker", req: register(2, 7), want: protocol.DuplicateBrokerRegistration, epoch: -1},
-		{name: "another process after the first fell silent", req: register(1, 9), silent: time.Second, epoch: 3, bumps: 2},
+		{name: "another process after the first fell silent", req: register(1, 9), others: true, silent: time.Second, epoch: 3, bumps: 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := testRound(image(t, append(brokerRecords(2), topics...)...), func(c *Config) { c.Incarnation = metadata.UUID{7} })
 			r.now = epoch0.Add(tt.silent)
+			if tt.others {
+				r.t.live.hear(2, epoch0.Add(time.Millisecond))
+			}
 			if tt.heard {
 				r.t.live.hear(tt.req.BrokerID, epoch0.Add(time.Millisecond))
 			}

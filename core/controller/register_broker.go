@@ -79,11 +79,14 @@ func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.
 		}
 		return rec, known, nil
 	}
-	if r.ownLastLife(rec) {
+	if b.Fenced {
 		return rec, false, nil
 	}
-	if !b.Fenced && r.t.live.silence(b.ID, r.now) < r.cfg.ProbeAfter {
+	if !r.ownLastLife(rec) && r.t.live.silence(b.ID, r.now) < r.cfg.ProbeAfter {
 		return rec, false, protocol.Errorf(protocol.DuplicateBrokerRegistration, "another process is broker %d and alive, incarnation %s", b.ID, b.Incarnation)
+	}
+	if other, ok := r.unheard(b.ID); ok {
+		return rec, false, protocol.Errorf(protocol.DuplicateBrokerRegistration, "broker %d was registered by another process, and broker %d has not been heard of yet: it is decided first whether that one is alive", b.ID, other)
 	}
 	return rec, false, nil
 }
@@ -94,6 +97,18 @@ func (r *round) registration(req *kmsg.BrokerRegistrationRequest) (rec metadata.
 // directory. Nobody waits for its session to end.
 func (r *round) ownLastLife(rec metadata.RegisterBrokerRecord) bool {
 	return rec.ID == r.cfg.BrokerID && rec.Incarnation == r.cfg.Incarnation && !r.t.live.heard(rec.ID)
+}
+
+// unheard returns another broker of which nobody knows yet in this term if it is alive.
+// A broker that registers again leaves its ISRs, and those that are dead must leave them
+// first: else the last in an ISR may be one that never comes back.
+func (r *round) unheard(id int32) (other int32, ok bool) {
+	for b := range r.delta.Brokers() {
+		if b.ID != id && !b.Fenced && !r.t.live.heard(b.ID) && !r.t.live.expired(b.ID, r.now) {
+			return b.ID, true
+		}
+	}
+	return 0, false
 }
 
 func registrationRecord(req *kmsg.BrokerRegistrationRequest, epoch int64) metadata.RegisterBrokerRecord {
