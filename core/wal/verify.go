@@ -60,17 +60,22 @@ func (c *checked) add(from, to int64) {
 
 // verify reads the batches between positions at and end of s with their CRCs, and
 // compares offsets and leader epochs, which no CRC covers, with what lies around them;
-// unless that was done since the log was opened. A search for offset has led to at: the
-// batches that it passed are read too, for one whose length is wrong hides others. bound
-// is the offset that the segment ends with at most. What is not right is a *damage.
+// unless that was done since the log was opened. A search for offset has led to at. If
+// the batch there begins behind it, those that the search has passed are read too: one
+// whose length is wrong hides others. bound is the offset that the segment ends with at
+// most. What is not right is a *damage.
 func (l *Log) verify(s *segment, offset, at, end, bound int64) error {
 	end = min(end, s.trusted.Load())
-	before := max(at-1, 0) // in the batch before, which leaves no room for another
+	before := max(at-1, 0) // in the batch before at: then nothing is between the two
 	if before >= end || s.checked.covers(before, end) {
 		return nil
 	}
+	gap, err := s.beginsBehind(offset, at, l.maxBatch)
+	if err != nil || !gap && (at >= end || s.checked.covers(at, end)) {
+		return err
+	}
 	e, err := s.lookup(func(e indexEntry) bool {
-		return s.base+int64(e.relative) >= offset || int64(e.position) > at
+		return int64(e.position) > at || gap && s.base+int64(e.relative) >= offset
 	})
 	if err != nil {
 		return err
@@ -88,6 +93,18 @@ func (l *Log) verify(s *segment, offset, at, end, bound int64) error {
 		s.checked.add(from, end)
 	}
 	return err
+}
+
+// beginsBehind tells if the batch at a position begins behind an offset. Damage there is
+// for others to find.
+func (s *segment) beginsBehind(offset, at int64, maxBatch int) (bool, error) {
+	sc := borrowScanner(s.file, at, s.size.Load(), maxBatch)
+	defer sc.release()
+	b, _, err := sc.next()
+	if _, damaged := errors.AsType[*damage](err); damaged {
+		return false, nil
+	}
+	return err == nil && b != nil && b.BaseOffset() > offset, err
 }
 
 // verifyFrom is verify, beginning at the batch at position from.
