@@ -31,7 +31,7 @@ func TestDamageIsNotServed(t *testing.T) {
 				wantRefused(t, err)
 				continue
 			}
-			served := readAgainst(t, l, want, true)
+			served := readAgainst(t, l, want, true, slices.Equal)
 			if !served && !strings.HasSuffix(name, logSuffix) && name != epochsFile {
 				t.Errorf("byte %d of %s is damaged, and records are not served that are right", at, name)
 			}
@@ -76,7 +76,7 @@ func TestWhatWasReadIsNotReadAgain(t *testing.T) {
 		}
 	}
 	l := open(t, "/t", smallConfig(), WithFS(fsys), WithTopicID([16]byte{1}))
-	if !readAgainst(t, l, want, true) {
+	if !readAgainst(t, l, want, true, slices.Equal) {
 		t.Fatal("not everything was served")
 	}
 	first := l.view.Load().segments[0]
