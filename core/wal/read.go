@@ -90,6 +90,9 @@ func (l *Log) read(v *view, dst []byte, from, upTo int64, maxBytes int, minOne b
 		}
 		if b == nil { // the segment ends before from
 			sc.release()
+			if err := l.verify(s, from, size, size, l.boundOf(v, begin+i)); err != nil {
+				return dst, s.corrupt(err)
+			}
 			continue
 		}
 		base, first := b.BaseOffset(), b.Size()

@@ -117,8 +117,11 @@ func (l *Log) rangeOf(v *view, from, upTo int64, maxBytes int, minOne bool) (fil
 		if err != nil {
 			return fileRange{}, s.corrupt(err)
 		}
-		if at == size {
-			continue // the segment ends before from
+		if at == size { // the segment ends before from
+			if err := l.verify(s, from, size, size, l.boundOf(v, i)); err != nil {
+				return fileRange{}, s.corrupt(err)
+			}
+			continue
 		}
 		end, upTo := size, upTo
 		if i < len(v.segments)-1 {

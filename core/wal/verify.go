@@ -61,8 +61,8 @@ func (c *checked) add(from, to int64) {
 // verify reads the batches between positions at and end of s with their CRCs, and
 // compares offsets and leader epochs, which no CRC covers, with what lies around them;
 // unless that was done since the log was opened. A search for offset has led to at. If
-// the batch there begins behind it, those that the search has passed are read too: one
-// whose length is wrong hides others. bound is the offset that the segment ends with at
+// the batch there begins behind it, or there is none, those that the search has passed
+// are read too: one whose length is wrong hides others. bound is the offset that the segment ends with at
 // most. What is not right is a *damage.
 func (l *Log) verify(s *segment, offset, at, end, bound int64) error {
 	end = min(end, s.trusted.Load())
@@ -95,8 +95,8 @@ func (l *Log) verify(s *segment, offset, at, end, bound int64) error {
 	return err
 }
 
-// beginsBehind tells if the batch at a position begins behind an offset. Damage there is
-// for others to find.
+// beginsBehind tells if the batch at a position begins behind an offset, or there is
+// none. Damage there is for others to find.
 func (s *segment) beginsBehind(offset, at int64, maxBatch int) (bool, error) {
 	sc := borrowScanner(s.file, at, s.size.Load(), maxBatch)
 	defer sc.release()
@@ -104,7 +104,7 @@ func (s *segment) beginsBehind(offset, at int64, maxBatch int) (bool, error) {
 	if _, damaged := errors.AsType[*damage](err); damaged {
 		return false, nil
 	}
-	return err == nil && b != nil && b.BaseOffset() > offset, err
+	return err == nil && (b == nil || b.BaseOffset() > offset), err
 }
 
 // verifyFrom is verify, beginning at the batch at position from.
