@@ -1,23 +1,14 @@
 package wal
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // MoveStart is SetStart, but leaves the files of the segments before the start, which
 // nobody can read any more, to RemoveBelowStart, or to the next Open.
 func (l *Log) MoveStart(offset int64) error {
 	l.roundMu.Lock()
 	defer l.roundMu.Unlock()
-	if err := l.Err(); err != nil {
+	if moves, err := l.movesStart(offset); err != nil || !moves {
 		return err
-	}
-	if end := l.end.Load(); offset > end {
-		return fmt.Errorf("%w: start at %d, the log ends at %d", ErrOffsetOutOfRange, offset, end)
-	}
-	if offset <= l.start.Load() {
-		return nil
 	}
 	if err := l.syncLocked(); err != nil { // see moveStart
 		return err

@@ -87,20 +87,25 @@ func (l *Log) tooOld(s *segment, p RetentionPolicy) bool {
 	return p.MaxAge > 0 && newest >= 0 && l.now().Sub(time.UnixMilli(newest)) > p.MaxAge
 }
 
+// movesStart tells if the log may begin at offset, and did not yet. The caller holds roundMu.
+func (l *Log) movesStart(offset int64) (bool, error) {
+	if err := l.Err(); err != nil {
+		return false, err
+	}
+	if end := l.end.Load(); offset > end {
+		return false, fmt.Errorf("%w: start at %d, the log ends at %d", ErrOffsetOutOfRange, offset, end)
+	}
+	return offset > l.start.Load(), nil
+}
+
 // SetStart makes offset the first that can be read, durably, and deletes the
 // segments that lie before it. It never goes back: an offset at Start or before
 // changes nothing. After End it is ErrOffsetOutOfRange.
 func (l *Log) SetStart(offset int64) error {
 	l.roundMu.Lock()
 	defer l.roundMu.Unlock()
-	if err := l.Err(); err != nil {
+	if moves, err := l.movesStart(offset); err != nil || !moves {
 		return err
-	}
-	if end := l.end.Load(); offset > end {
-		return fmt.Errorf("%w: start at %d, the log ends at %d", ErrOffsetOutOfRange, offset, end)
-	}
-	if offset <= l.start.Load() {
-		return nil
 	}
 	if err := l.moveStart(offset); err != nil {
 		return l.fail("move log start", err)

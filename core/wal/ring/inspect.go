@@ -2,6 +2,7 @@ package ring
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -71,7 +72,7 @@ func Inspect(fsys disk.FS, dir string, begin func(Inspection), visit func(Inspec
 
 // asDamage notes damage; everything else it returns.
 func asDamage(err error, in *Inspection) error {
-	if _, ok := err.(*DamageError); ok { //nolint:errorlint // neither Open nor Replay wraps it
+	if _, ok := errors.AsType[*DamageError](err); ok {
 		in.Damage = err
 		return nil
 	}
