@@ -13,7 +13,7 @@ import (
 	"github.com/quorate/quorate/core/replica"
 )
 
-// refuseStrays refuses metadata with which the node would remove records when it
+// refuseStrays refuses metadata with which the node would lose sight of records when it
 // starts.
 func refuseStrays(cfg configs.Config, file string, img *metadata.Image) error {
 	strays, err := replica.Strays(cfg.Node.DataDir, cfg.Node.ID, img)
@@ -24,7 +24,7 @@ func refuseStrays(cfg configs.Config, file string, img *metadata.Image) error {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "with %s node %d would remove the records of %s on its disk when it starts:\n", file, cfg.Node.ID, plural(len(strays), "partition"))
+	fmt.Fprintf(&b, "with %s node %d would remove, or set aside, the records of %s on its disk when it starts:\n", file, cfg.Node.ID, plural(len(strays), "partition"))
 	for _, line := range strayLines(strays, file) {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}

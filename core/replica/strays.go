@@ -14,7 +14,8 @@ import (
 )
 
 // Stray is a partition on disk that an image does not give to the broker whose disk
-// it is. When the broker starts with that image, its records are removed.
+// it is. When the broker starts with that image, nobody can read its records any more:
+// they are removed, or, if the image has another topic of that name, set aside.
 type Stray struct {
 	Topic     string
 	Partition int32
