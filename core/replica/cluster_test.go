@@ -40,7 +40,7 @@ type cluster struct {
 	cut         map[[2]int32]bool // from, to
 	sessions    map[int32]*leaderSession
 	lastSession int32
-	names       map[partitionKey]int // how often fetches and answers named them
+	names       map[int32]map[partitionKey]int // by session: how often its fetches and answers named them
 }
 
 // node is one broker, through its restarts.
@@ -57,7 +57,7 @@ type node struct {
 
 // newCluster returns brokers that are registered and run.
 func newCluster(t tester, root string, brokers int32, config func(*Config)) *cluster {
-	c := &cluster{t: t, config: config, root: root, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, sessions: map[int32]*leaderSession{}, names: map[partitionKey]int{}}
+	c := &cluster{t: t, config: config, root: root, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, sessions: map[int32]*leaderSession{}, names: map[int32]map[partitionKey]int{}}
 	c.image.Store(metadata.Empty())
 	for id := int32(1); id <= brokers; id++ {
 		c.nodes[id] = &node{c: c, id: id, dir: fmt.Sprintf("%s/%d", root, id)}
