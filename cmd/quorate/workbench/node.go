@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,10 @@ const (
 	readyPoll    = 100 * time.Millisecond
 	pollTimeout  = time.Second
 )
+
+// portsOfNode is how many a node listens on: for clients, brokers, the plugin's peers
+// and operators.
+const portsOfNode = 4
 
 // node is one broker of the cluster. Its ports and its data stay from one build
 // of the plugin to the next.
@@ -31,22 +36,18 @@ type node struct {
 	err                         error         // of cmd; after ended
 }
 
-// newNodes chooses ports that are free now, all at once so that they differ.
-func newNodes(count int, dir string) ([]*node, error) {
-	var nodes []*node
+// newNodes gives every node four of the ports, which must be free for as long as the
+// nodes are started again.
+func newNodes(count int, dir string, numbers []int) []*node {
+	nodes := make([]*node, 0, count)
 	for id := 1; id <= count; id++ {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprintf("node-%d", id))}
-		for _, address := range []*string{&n.clients, &n.brokers, &n.raft, &n.ops} {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return nil, fmt.Errorf("find a free port: %w", err)
-			}
-			defer l.Close()
-			*address = l.Addr().String()
+		for i, address := range []*string{&n.clients, &n.brokers, &n.raft, &n.ops} {
+			*address = net.JoinHostPort("127.0.0.1", strconv.Itoa(numbers[(id-1)*portsOfNode+i]))
 		}
 		nodes = append(nodes, n)
 	}
-	return nodes, nil
+	return nodes
 }
 
 // configure writes the node's config file for a plugin, and returns its path.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quorate/quorate/cmd/quorate/scratch"
+	"github.com/quorate/quorate/consensus/consensustest/ports"
 )
 
 // Described is what a plugin says of itself, as far as it matters here.
@@ -50,6 +51,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	b := &bench{cfg: cfg, module: module{cfg.Dir}, dir: folder.Dir, mark: folder.Env(), out: out, ends: make(chan *node, 1)}
 	defer func() {
 		b.stop()
+		if b.ports != nil {
+			err = errors.Join(err, b.ports.Release())
+		}
 		err = errors.Join(err, folder.Remove())
 	}()
 	if b.saves, err = newSaves(); err != nil {
@@ -72,6 +76,7 @@ type bench struct {
 
 	plugin  executable // what the nodes run
 	nodes   []*node
+	ports   *ports.Set         // theirs, from one build to the next; nil before the first
 	ends    chan *node         // nodes that ended without being asked
 	waiting context.CancelFunc // ends the wait for the present nodes
 	watches sync.WaitGroup
@@ -135,9 +140,11 @@ func (b *bench) renew(ctx context.Context) error {
 		return errors.Join(err, b.forget(built))
 	}
 	if b.nodes == nil {
-		if b.nodes, err = newNodes(b.count(d), b.dir); err != nil {
-			return err
+		count := b.count(d)
+		if b.ports, err = ports.Reserve(count * portsOfNode); err != nil {
+			return errors.Join(err, b.forget(built))
 		}
+		b.nodes = newNodes(count, b.dir, b.ports.Numbers)
 	}
 	b.out.say("%s %s: %s", d.Name, d.Version, b.starting())
 	b.stop()

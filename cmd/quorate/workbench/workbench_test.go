@@ -154,10 +154,11 @@ func TestSaves(t *testing.T) {
 // The config file is one that a broker takes.
 func TestConfigure(t *testing.T) {
 	for _, count := range []int{1, 3} {
-		nodes, err := newNodes(count, t.TempDir())
-		if err != nil {
-			t.Fatal(err)
+		numbers := make([]int, count*portsOfNode)
+		for i := range numbers {
+			numbers[i] = 10000 + i
 		}
+		nodes := newNodes(count, t.TempDir(), numbers)
 		plugin := executable{path: "/opt/plugin", sha256: strings.Repeat("ab", 32)}
 		path, err := nodes[0].configure(nodes, plugin, json.RawMessage(`{"profile": "small"}`), "debug")
 		if err != nil {
