@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,10 +20,18 @@ import (
 
 // checkpointFile holds the high watermarks, in Kafka's format with one more field: a
 // line with the version, a line with the number of entries, and a line "topic
-// partition offset topic-id" for each. Version 0, which is Kafka's, has no ids.
+// partition offset topic-id" for each; then "crc" and the CRC-32C of all of that.
+// Version 1 has no checksum, and version 0, which is Kafka's, no ids either.
+//
+// A mark that is too low costs nothing: it is found again from the other replicas. One
+// that is too high would have a leader serve what was not committed, and a follower
+// refuse to truncate it, and restoreMark cannot tell as long as the log has the
+// offset. So what does not have its checksum is refused.
 const checkpointFile = "replication-offset-checkpoint"
 
-const checkpointVersion = 1
+const checkpointVersion = 2
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checkpointKey names a partition. The topic's id is part of it: one that was deleted
 // and created again must not begin with the mark of the old one, which may be above
@@ -82,6 +90,7 @@ func encodeCheckpoint(marks map[checkpointKey]int64) []byte {
 	for _, k := range keys {
 		fmt.Fprintf(&b, "%s %d %d %s\n", k.topic, k.partition, marks[k], k.id)
 	}
+	fmt.Fprintf(&b, "crc %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
 	return b.Bytes()
 }
 
@@ -118,22 +127,23 @@ func CheckHighWatermarks(dir string) error {
 // readCheckpoint returns the high watermarks of the last run, none if there are none.
 func readCheckpoint(dir string) (map[checkpointKey]int64, error) {
 	path := filepath.Join(dir, checkpointFile)
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[checkpointKey]int64{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read high watermarks: %w", err)
 	}
-	marks, err := decodeCheckpoint(f)
-	if err := errors.Join(err, f.Close()); err != nil {
+	marks, err := decodeCheckpoint(b)
+	if err != nil {
 		return nil, fmt.Errorf("read %s (it may be deleted: the marks are found again from the other replicas): %w", path, err)
 	}
 	return marks, nil
 }
 
-func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
-	lines := bufio.NewScanner(r)
+func decodeCheckpoint(b []byte) (map[checkpointKey]int64, error) {
+	body, summed := withoutChecksum(b)
+	lines := bufio.NewScanner(bytes.NewReader(body))
 	number := func(what string) (int, error) {
 		if !lines.Scan() {
 			return 0, cmp.Or(lines.Err(), fmt.Errorf("%s is missing", what))
@@ -150,6 +160,9 @@ func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
 	}
 	if version < 0 || version > checkpointVersion {
 		return nil, fmt.Errorf("version is %d, known are 0 to %d", version, checkpointVersion)
+	}
+	if version > 1 != summed {
+		return nil, errors.New("its checksum is missing or does not match")
 	}
 	count, err := number("number of entries")
 	if err != nil {
@@ -169,9 +182,18 @@ func decodeCheckpoint(r io.Reader) (map[checkpointKey]int64, error) {
 	return marks, lines.Err()
 }
 
+// withoutChecksum takes the last line away if it is the checksum of what is before it.
+func withoutChecksum(b []byte) (body []byte, ok bool) {
+	at := bytes.LastIndex(bytes.TrimSuffix(b, []byte("\n")), []byte("\n")) + 1
+	if !bytes.Equal(b[at:], fmt.Appendf(nil, "crc %08x\n", crc32.Checksum(b[:at], castagnoli))) {
+		return b, false
+	}
+	return b[:at], true
+}
+
 func decodeMark(line string, version int) (checkpointKey, int64, error) {
 	fields := strings.Fields(line)
-	if len(fields) != 3+version {
+	if len(fields) != 3+min(version, 1) {
 		return checkpointKey{}, 0, fmt.Errorf("not a topic, a partition and an offset: %q", line)
 	}
 	var id metadata.UUID

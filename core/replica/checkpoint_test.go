@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,8 +27,8 @@ func TestCheckpointRoundTrip(t *testing.T) {
 		t.Errorf("read %v, %v; want %v", got, err, want)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, checkpointFile))
-	if text := "1\n3\norders 0 17 01000000000000000000000000000000\norders 11 0 01000000000000000000000000000000\n" +
-		"with-dashes.and_more 2 1099511627776 00000000000000000000000000000002\n"; err != nil || string(data) != text {
+	if text := "2\n3\norders 0 17 01000000000000000000000000000000\norders 11 0 01000000000000000000000000000000\n" +
+		"with-dashes.and_more 2 1099511627776 00000000000000000000000000000002\ncrc dc859284\n"; err != nil || string(data) != text {
 		t.Errorf("file is %q, %v; want %q", data, err, text)
 	}
 }
@@ -38,7 +39,8 @@ func TestDecodeCheckpoint(t *testing.T) {
 	}{
 		{name: "no entries", text: "0\n0\n"},
 		{name: "empty", wantErr: "version is missing"},
-		{name: "of a later version", text: "2\n0\n", wantErr: "version is 2"},
+		{name: "of a later version", text: "3\n0\n", wantErr: "version is 3"},
+		{name: "without its checksum", text: "2\n0\n", wantErr: "checksum is missing"},
 		{name: "without an id", text: "1\n1\norders 0 1\n", wantErr: "not a topic"},
 		{name: "with an id that is none", text: "1\n1\norders 0 1 x\n", wantErr: "not a topic id"},
 		{name: "Kafka's", text: "0\n1\norders 0 1\n"},
@@ -49,7 +51,7 @@ func TestDecodeCheckpoint(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := decodeCheckpoint(strings.NewReader(tt.text))
+			_, err := decodeCheckpoint([]byte(tt.text))
 			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
 				t.Errorf("error is %v, want %q", err, tt.wantErr)
 			}
@@ -57,15 +59,32 @@ func TestDecodeCheckpoint(t *testing.T) {
 	}
 }
 
+// Damage is never taken for other high watermarks: one that is too high would be served.
+func TestDamagedCheckpointIsRefused(t *testing.T) {
+	whole := encodeCheckpoint(map[checkpointKey]int64{{"orders", 0, metadata.UUID{1}}: 17, {"orders", 1, metadata.UUID{1}}: 4})
+	for at := range whole {
+		for bit := range 8 {
+			b := bytes.Clone(whole)
+			b[at] ^= 1 << bit
+			if marks, err := decodeCheckpoint(b); err == nil {
+				t.Errorf("bit %d of byte %d flipped gives %v", bit, at, marks)
+			}
+		}
+		if marks, err := decodeCheckpoint(whole[:at]); err == nil {
+			t.Errorf("cut to %d bytes it gives %v", at, marks)
+		}
+	}
+}
+
 func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add("0\n1\norders 0 17\n")
 	f.Add("1\n1\norders 0 17 01000000000000000000000000000000\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		marks, err := decodeCheckpoint(strings.NewReader(text))
+		marks, err := decodeCheckpoint([]byte(text))
 		if err != nil {
 			return
 		}
-		again, err := decodeCheckpoint(strings.NewReader(string(encodeCheckpoint(marks))))
+		again, err := decodeCheckpoint(encodeCheckpoint(marks))
 		if err != nil || !maps.Equal(marks, again) {
 			t.Errorf("%v became %v, %v", marks, again, err)
 		}
