@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,9 +95,13 @@ func (c *cluster) bind(i int) {
 		cfg.Peer.TLS = c.tls(cfg.ReplicaID)
 	}
 	cfg.Options = json.RawMessage(cmp.Or(c.options, smallSegments))
-	if err := b.Start(c.t.Context(), cfg); err != nil {
-		c.t.Fatalf("start replica %d: %v", i+1, err)
-	}
+	eventually(c.t, fmt.Sprintf("the port of replica %d to be free", i+1), func() bool { // a connection of somebody may have taken it
+		err := b.Start(c.t.Context(), cfg)
+		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			c.t.Fatalf("start replica %d: %v", i+1, err)
+		}
+		return err == nil
+	})
 	c.backends[i], c.listen[i] = b, b.BoundPeerAddress()
 }
 

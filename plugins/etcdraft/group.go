@@ -57,6 +57,8 @@ type group struct {
 	change     *memberChange
 	jointUntil time.Time // then a joint configuration should be left
 	guest      bool      // a learner for raft, but not added yet
+	removedIn  uint64    // a configuration without this replica, as a peer says; 0 = none
+	knockAt    time.Time // then a learner without a leader shows itself
 
 	// Published.
 	leadership watched.Value[consensus.Leadership]

@@ -58,7 +58,9 @@ func (g *group) role(status raft.BasicStatus) consensus.Role {
 		}
 		return consensus.Leader
 	case raft.StateCandidate, raft.StatePreCandidate:
-		return consensus.Candidate
+		if !g.expelled() {
+			return consensus.Candidate
+		}
 	}
 	return g.passiveRole()
 }
@@ -66,6 +68,9 @@ func (g *group) role(status raft.BasicStatus) consensus.Role {
 // passiveRole is what this replica is when it neither leads nor stands.
 func (g *group) passiveRole() consensus.Role {
 	c := g.currentConfig()
+	if g.expelled() {
+		return consensus.Removed
+	}
 	if slices.Contains(c.Learners, g.self) {
 		return consensus.Learner
 	}

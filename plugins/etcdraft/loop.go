@@ -31,6 +31,7 @@ func (g *group) run() {
 	ticker := time.NewTicker(g.timing.tick)
 	defer ticker.Stop()
 	g.nextTick = time.Now().Add(g.timing.tick)
+	g.knockAt = time.Now().Add(2 * g.timing.election)
 	for {
 		g.turn(time.Now())
 		select {
@@ -75,6 +76,7 @@ func (g *group) turn(now time.Time) {
 	g.tick(now)
 	g.stand(now)
 	g.leaveJoint(now)
+	g.knock(now)
 	g.drain()
 	g.stepReads(now)
 	g.drain()
@@ -92,6 +94,10 @@ func (g *group) turn(now time.Time) {
 // tick tells raft how much time has passed. After a pause it catches up by at
 // most a heartbeat interval: the others' messages may still be on their way.
 func (g *group) tick(now time.Time) {
+	if g.keepQuiet() {
+		g.nextTick = now.Add(g.timing.tick)
+		return
+	}
 	for n := 0; !now.Before(g.nextTick); n++ {
 		if n == g.timing.heartbeatTicks {
 			g.nextTick = now.Add(g.timing.tick)

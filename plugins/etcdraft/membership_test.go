@@ -107,11 +107,7 @@ func TestRemoveAFollowerThatIsDown(t *testing.T) {
 	for range 50 {
 		c.commit([]byte("y"))
 	}
-	g := c.groups[down]
-	eventually(t, "the removed replica to stand, in vain", func() bool {
-		l, _ := g.Leadership()
-		return l.Role == consensus.Candidate || l.Role == consensus.Removed
-	})
+	c.awaitRole(down, consensus.Removed) // the others say so
 	c.groups[down] = nil
 	if _, after := c.leader(c.groups); after.Term != before.Term {
 		t.Logf("the term went from %d to %d", before.Term, after.Term)

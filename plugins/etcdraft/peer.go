@@ -131,6 +131,7 @@ func (s *sender) connect(ctx context.Context) bool {
 		return false
 	}
 	s.conn, s.backoff = conn, minBackoff
+	s.p.transport.workers.Go(func() { s.p.transport.heed(conn, s.p.id) })
 	s.p.transport.log.Info("connected to peer", "peer", s.p.id, "address", conn.RemoteAddr().String())
 	return true
 }

@@ -14,9 +14,10 @@ import (
 // raft would panic.
 func (g *group) stepMessage(m *raftpb.Message, now time.Time) {
 	status := g.node.BasicStatus()
-	if g.void(m, status) {
+	if g.void(m, status) || g.tempts(m, status) {
 		return
 	}
+	g.heard(m, now)
 	if why := g.impossible(m, status); why != "" {
 		if now.Sub(g.oddPeers) > 10*time.Second {
 			g.log.Error("ignored a message that cannot be: the sender, or this log, has lost entries", "peer", m.GetFrom(),

@@ -223,6 +223,7 @@ func (t *transport) checkHello(h hello) error {
 func (t *transport) receive(conn net.Conn, from uint64) error {
 	r := bufio.NewReaderSize(conn, 64<<10)
 	var buf []byte
+	notices := notifier{conn: conn}
 	for {
 		id, m, b, err := readFrame(r, buf)
 		if err != nil {
@@ -238,6 +239,9 @@ func (t *transport) receive(conn net.Conn, from uint64) error {
 			p.lastSeen.Store(time.Now().UnixNano())
 		}
 		if g := t.host.group(id); g != nil {
+			if index, removed := g.removalOf(from); removed {
+				notices.removed(id, index)
+			}
 			if err := g.receive(t.ctx, from, m, len(b)); err != nil {
 				return err
 			}
