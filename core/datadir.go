@@ -133,7 +133,7 @@ func (d *DataDir) belongs(id Identity) error {
 		{"quorate.backend", "backend", id.Backend, "consensus/backend", "set it back, or start with an empty data directory"},
 	} {
 		if found[p.key] != p.want {
-			return fmt.Errorf("data directory %s belongs to %s %q, but %s is %q: %s", d.Path, p.owner, found[p.key], p.setting, p.want, p.fix)
+			return fmt.Errorf("data directory %s belongs to %s %q, says %s, but %s is %q: %s", d.Path, p.owner, found[p.key], metaFile, p.setting, p.want, p.fix)
 		}
 	}
 	if own := found[incarnationKey]; id.Incarnation != "" && own != id.Incarnation {

@@ -17,9 +17,9 @@ func TestDataDir(t *testing.T) {
 		want string // in the error; empty: none
 	}{
 		{"the same node again", mine, ""},
-		{"another cluster", core.Identity{ClusterID: "test", NodeID: 1, Backend: "etcd-raft"}, `belongs to cluster "prod", but cluster/id is "test"`},
-		{"another node", core.Identity{ClusterID: "prod", NodeID: 2, Backend: "etcd-raft"}, `belongs to node "1", but node/id is "2"`},
-		{"another backend", core.Identity{ClusterID: "prod", NodeID: 1, Backend: "hashicorp-raft"}, `belongs to backend "etcd-raft", but consensus/backend is "hashicorp-raft"`},
+		{"another cluster", core.Identity{ClusterID: "test", NodeID: 1, Backend: "etcd-raft"}, `belongs to cluster "prod", says meta.properties, but cluster/id is "test"`},
+		{"another node", core.Identity{ClusterID: "prod", NodeID: 2, Backend: "etcd-raft"}, `belongs to node "1", says meta.properties, but node/id is "2"`},
+		{"another backend", core.Identity{ClusterID: "prod", NodeID: 1, Backend: "hashicorp-raft"}, `belongs to backend "etcd-raft", says meta.properties, but consensus/backend is "hashicorp-raft"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/quorate/quorate/consensus"
 	"github.com/quorate/quorate/consensus/host"
 )
 
@@ -28,6 +29,7 @@ func TestExitCode(t *testing.T) {
 		{"usage, wrapped", fmt.Errorf("serve: %w", usagef("no flag")), 2, "quorate: serve: no flag\n"},
 		{"printed already", &exitError{exitUsage, nil}, 2, ""},
 		{"the backend's code", withExitCode(&host.ExitError{Code: 78, Reason: "bad options"}), 78, "quorate: bad options\n"},
+		{"the backend's damage", withExitCode(&host.ExitError{Code: 74, Reason: "damage in 1.seg", Err: consensus.ErrStorageFailed}), 74, "quorate: damage in 1.seg; if a file is damaged and a majority of the nodes is alive, start with an empty data directory and cluster/join: true, else see quorate consensus recover\n"},
 		{"the backend's end", withExitCode(fmt.Errorf("run: %w", &host.FailedError{ExitCode: 74, Reason: "the disk failed"})), 74, "quorate: the disk failed\n"},
 	}
 	for _, tt := range tests {

@@ -179,10 +179,24 @@ func run(ctx context.Context, cfg core.Config, backend *host.Host, certs *certif
 // withExitCode gives an error of the backend the exit code that it asks for.
 func withExitCode(err error) error {
 	if e, ok := errors.AsType[*host.ExitError](err); ok {
-		return &exitError{e.Code, errors.New(e.Reason)}
+		return &exitError{e.Code, errors.New(e.Reason + replaceAdvice(err))}
 	}
 	if e, ok := errors.AsType[*host.FailedError](err); ok {
-		return &exitError{e.ExitCode, errors.New(e.Reason)}
+		return &exitError{e.ExitCode, errors.New(e.Reason + replaceAdvice(err))}
+	}
+	if advice := replaceAdvice(err); advice != "" {
+		return fmt.Errorf("%w%s", err, advice)
 	}
 	return err
+}
+
+// replaceAdvice is the way out if what the metadata log is kept in may be damaged: the
+// backend says which file it is, and only the other nodes have what was in it.
+func replaceAdvice(err error) string {
+	for _, damaged := range []error{consensus.ErrStorageFailed, consensus.ErrSnapshotInvalid, consensus.ErrDataIncompatible} {
+		if errors.Is(err, damaged) {
+			return "; if a file is damaged and a majority of the nodes is alive, start with an empty data directory and cluster/join: true, else see quorate consensus recover"
+		}
+	}
+	return ""
 }

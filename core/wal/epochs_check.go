@@ -18,8 +18,8 @@ func (l *Log) checkEpochs() error {
 		if i < len(all)-1 {
 			next = all[i+1].start
 		}
-		if start <= l.start.Load() {
-			break // the start may be within a batch
+		if first := l.start.Load(); start <= first {
+			return l.checkEpoch(v, all[i], first, next) // of what is before the start nothing may be left
 		}
 		if err := l.checkEpoch(v, all[i], start, next); err != nil {
 			return err

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,5 +109,24 @@ func TestFollower(t *testing.T) {
 	}
 	if _, err := follower.AppendAsFollower(b); err != nil || follower.Start() != 3 || follower.End() != 6 {
 		t.Errorf("got %v, start %d end %d, want 3 and 6", err, follower.Start(), follower.End())
+	}
+}
+
+// An epoch in the file that its records deny is damage, that of the first record too:
+// a follower would refuse everything that its leader sends.
+func TestDamagedFirstEpochIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, smallConfig())
+	mustAppend(t, l, 3, batchOf(2, "r", 1))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, epochsFile)
+	if err := os.WriteFile(name, []byte("0\n1\n4 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(dir, smallConfig(), slog.New(slog.DiscardHandler))
+	if damage, ok := errors.AsType[*CorruptError](err); !ok || damage.File != name {
+		t.Errorf("error is %v, want damage in %s", err, name)
 	}
 }

@@ -139,7 +139,7 @@ func (r *verifiedReader) Read(p []byte) (int, error) {
 	_, _ = r.sum.Write(p[:n]) // never fails
 	r.read += uint64(n)
 	if errors.Is(err, io.EOF) && (r.read != r.meta.Size || !bytes.Equal(r.sum.Sum(nil), r.meta.SHA256)) {
-		return n, fmt.Errorf("read snapshot: %w: %d bytes of %d", consensus.ErrSnapshotInvalid, r.read, r.meta.Size)
+		return n, fmt.Errorf("read snapshot %s: %w: %d bytes of %d", filepath.Base(r.file.Name()), consensus.ErrSnapshotInvalid, r.read, r.meta.Size)
 	}
 	return n, err
 }
