@@ -121,8 +121,8 @@ func TestWhoKnowsBetterIsNotTold(t *testing.T) {
 	c.openAll()
 	i, _ := c.leader(c.groups)
 	follower := (i + 1) % 3
-	m := c.change(consensus.Change{Op: consensus.SetAddress, Member: c.member(follower)})
-	c.wantAddresses(follower)
+	m := c.change(change(consensus.Demote, follower))
+	c.awaitRole(follower, consensus.Learner)
 	g := c.groups[follower].(*group)
 	told := make(chan bool)
 	g.inbox.call(func() {
