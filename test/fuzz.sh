@@ -45,8 +45,10 @@ done < <($GO test -list '^Fuzz' "${packages[@]}") >"$jobs"
 # one PACKAGE FUZZER SECONDS: what it says goes to a file of its own.
 one() {
   local log=$logs/${1//\//_}.$2
-  # The limit is for a fuzzer that hangs; go test has none of its own while it fuzzes.
-  if timeout $(($3 + 300)) "$GO" test -run '^$' -fuzz "^$2\$" -fuzztime "$3s" -parallel 1 "$1" >"$log" 2>&1; then
+  # The limit is for a fuzzer that hangs; go test has none of its own while it fuzzes. An
+  # input that reaches new code is made smaller for up to 60 s unless told otherwise: all of
+  # a short share, and no other input is tried meanwhile.
+  if timeout $(($3 + 300)) "$GO" test -run '^$' -fuzz "^$2\$" -fuzztime "$3s" -fuzzminimizetime 100x -parallel 1 "$1" >"$log" 2>&1; then
     printf 'ok    %s %s: %s\n' "$1" "$2" "$(grep -o 'execs: [0-9]*' "$log" | tail -1)"
     return
   fi

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +25,13 @@ func FuzzConn(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	// Each connection comes from an address of its own: one that broke the protocol
+	// before has to wait, up to two seconds.
+	var host atomic.Uint64
 	f.Fuzz(func(t *testing.T, in []byte) {
+		var address [16]byte
+		binary.BigEndian.PutUint64(address[:], 0x2001<<48)
+		binary.BigEndian.PutUint64(address[8:], host.Add(1))
 		ours, theirs := net.Pipe()
 		go func() { // reads what comes until the end
 			for buffer := make([]byte, 4096); ; {
@@ -36,7 +44,7 @@ func FuzzConn(f *testing.F) {
 			_, _ = theirs.Write(in) // the server may have hung up
 			closeSocket(theirs)
 		}()
-		c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPort{})
+		c := newConn(&listener{server: s, cfg: ListenerConfig{Name: "clients"}}, ours, netip.AddrPortFrom(netip.AddrFrom16(address), 1))
 		c.serve(context.Background())
 		wantAllMemory(t, s.memory[Client])
 	})
