@@ -92,6 +92,15 @@ func (x *index) flush() error {
 	return nil
 }
 
+// create makes the file if there is none. An empty one is as good as none if it is lost.
+func (x *index) create() error {
+	_, err := x.file.Size()
+	if isNotExist(err) {
+		return x.file.Create()
+	}
+	return err
+}
+
 // sync makes what was flushed durable, and the file if there is none.
 func (x *index) sync() error { return x.file.Sync() }
 

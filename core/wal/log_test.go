@@ -126,3 +126,22 @@ func TestDamageInSyncedSegmentIsRefused(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// Kafka's tools open the .index beside a .timeindex, and fail if there is none.
+func TestSmallLogLeavesBothIndexes(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, DefaultConfig())
+	mustAppend(t, l, 0, batchOf(1, "small", 1000))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for suffix, want := range map[string]int64{indexSuffix: 0, timeIndexSuffix: timeEntrySize} {
+		info, err := os.Stat(offsetName(dir, 0, suffix))
+		if err != nil || info.Size() != want {
+			t.Errorf("%s: %v, %v, want %d bytes", suffix, info, err, want)
+		}
+	}
+	if l = open(t, dir, DefaultConfig()); l.End() != 1 {
+		t.Errorf("opened again the log ends at %d instead of 1", l.End())
+	}
+}

@@ -143,5 +143,9 @@ func (l *Log) dropStraySnapshots(v *view) error {
 // producers' state at the end, durable.
 func (l *Log) snapshotState(v *view) error {
 	s := v.active()
-	return errors.Join(s.flushIndexes(), s.offsets.syncDirty(), s.times.syncDirty(), s.txns.sync(), l.takeSnapshot(l.end.Load(), true))
+	err := s.flushIndexes()
+	if s.times.count() > 0 {
+		err = errors.Join(err, s.offsets.create()) // Kafka's tools read no .timeindex without an .index
+	}
+	return errors.Join(err, s.offsets.syncDirty(), s.times.syncDirty(), s.txns.sync(), l.takeSnapshot(l.end.Load(), true))
 }
