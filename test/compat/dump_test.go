@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -82,7 +81,6 @@ func producePages(ctx context.Context, t *testing.T, c *lab.Cluster, topic strin
 }
 
 var (
-	complaint   = regexp.MustCompile(`(?i)mismatch|non-consecutive|out of order|invalid|corrupt|exception|isvalid: false|failed`)
 	recordLine  = regexp.MustCompile(`^\| offset: (\d+) `)
 	indexLine   = regexp.MustCompile(`^offset: \d+ position: \d+$`)
 	timeLine    = regexp.MustCompile(`^timestamp: \d+ offset: \d+$`)
@@ -93,43 +91,26 @@ var (
 // which must hold the records from 0 to before end.
 func dumpSegments(ctx context.Context, t *testing.T, jars, dir string, end int) {
 	t.Helper()
-	files := slices.Concat(glob(t, dir, "*.log"), glob(t, dir, "*.index"), glob(t, dir, "*.timeindex"), glob(t, dir, "*.snapshot"))
-	dump := func(args ...string) []string {
-		out, err := java(ctx, jars, append([]string{dumpLogSegments, "--files", strings.Join(files, ",")}, args...)...)
-		must(t, err)
-		for _, line := range out {
-			if complaint.MatchString(line) {
-				t.Errorf("%s: %s", dir, line)
-			}
-		}
-		return out
-	}
-	var next, indexed, timed, producers int
-	for _, line := range dump("--deep-iteration") {
-		switch found := recordLine.FindStringSubmatch(line); {
-		case found != nil && found[1] == fmt.Sprint(next):
-			next++
-		case found != nil:
-			t.Fatalf("%s: record %s where %d is next", dir, found[1], next)
-		case indexLine.MatchString(line):
-			indexed++
-		case timeLine.MatchString(line):
-			timed++
-		case producerRow.MatchString(line):
-			producers++
+	d := dumped(ctx, t, jars, dir, "--deep-iteration")
+	for next, offset := range slices.Concat(d.offsets...) {
+		if offset != int64(next) {
+			t.Fatalf("%s: record %d where %d is next", dir, offset, next)
 		}
 	}
-	if next != end || indexed == 0 || timed == 0 || producers == 0 {
-		t.Errorf("%s: the tool found %d records (want %d), %d index and %d time index entries, %d producers", dir, next, end, indexed, timed, producers)
+	if d.records != end || d.indexed == 0 || d.timed == 0 || d.producers == 0 || len(d.gaps) > 0 {
+		t.Errorf("%s: the tool found %d records (want %d), %d index and %d time index entries, %d producers, gaps %v",
+			dir, d.records, end, d.indexed, d.timed, d.producers, d.gaps)
 	}
-	sane := 0
-	for _, line := range dump("--index-sanity-check") {
-		if strings.HasSuffix(line, " passed sanity check.") {
-			sane++
-		}
-	}
-	if want := len(glob(t, dir, "*index")); sane != want {
-		t.Errorf("%s: %d of %d indexes passed the sanity check", dir, sane, want)
+	wantSaneIndexes(ctx, t, jars, dir)
+}
+
+// wantSaneIndexes wants the checks of the tool for indexes to find nothing.
+func wantSaneIndexes(ctx context.Context, t *testing.T, jars, dir string) {
+	t.Helper()
+	dumped(ctx, t, jars, dir, "--verify-index-only")
+	d := dumped(ctx, t, jars, dir, "--index-sanity-check")
+	if want := len(glob(t, dir, "*.index")) + len(glob(t, dir, "*.timeindex")); d.sane != want {
+		t.Errorf("%s: %d of %d indexes passed the sanity check", dir, d.sane, want)
 	}
 }
 
