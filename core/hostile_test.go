@@ -177,27 +177,34 @@ func idleConnections(t *testing.T, addr string, n int) {
 	}
 }
 
+// pace is how often an honest client produces a record: it meets all that goes on in a
+// while, instead of the first moments only.
+const pace = 5 * time.Millisecond
+
 // honest produces n records one by one, each waited for, reads them all back, and
-// returns how long the slowest but a few took.
+// returns how long one in two and all but one in a hundred took at most.
 func honest(t *testing.T, b *testBroker, topic string, n int) (p50, p99 time.Duration) {
 	t.Helper()
 	ctx := within(t, 5*time.Minute)
 	client := b.client(t, kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0))
 	var took []time.Duration
+	next := time.NewTicker(pace)
+	defer next.Stop()
 	for i := range n {
+		<-next.C
 		begun := time.Now()
 		must(t, client.ProduceSync(ctx, kgo.StringRecord(fmt.Sprint(i))).FirstErr())
 		took = append(took, time.Since(begun))
 	}
 	consumer := b.client(t, kgo.ConsumeTopics(topic))
-	for next := 0; next < n; {
+	for got := 0; got < n; {
 		fetches := consumer.PollFetches(ctx)
 		must(t, fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
-			if string(r.Value) != fmt.Sprint(next) {
-				t.Fatalf("got record %q, want %d", r.Value, next)
+			if string(r.Value) != fmt.Sprint(got) {
+				t.Fatalf("got record %q, want %d", r.Value, got)
 			}
-			next++
+			got++
 		})
 	}
 	slices.Sort(took)
@@ -232,7 +239,8 @@ func TestHostileClients(t *testing.T) {
 	for range 40 { // for those who fetch and do not read
 		raw(t, b.addr, versioned(produce("orders", 0, 1, batch(string(filler))), 9))
 	}
-	calm50, calm99 := honest(t, b, "calm", 100)
+	const records = 1000
+	calm50, calm99 := honest(t, b, "calm", records)
 
 	runtime.GC()
 	before := heap()
@@ -254,7 +262,7 @@ func TestHostileClients(t *testing.T) {
 		most <- largest
 	}()
 	begun, cpuBefore := time.Now(), cpuTime(t)
-	stormy50, stormy99 := honest(t, b, "stormy", 100)
+	stormy50, stormy99 := honest(t, b, "stormy", records)
 	took, cpu := time.Since(begun), cpuTime(t)-cpuBefore
 	stop()
 	endAttack()
@@ -280,7 +288,9 @@ func cpuTime(t *testing.T) time.Duration {
 // open; the attacks go on until end.
 func startAttack(t *testing.T, addr string, idle int) (end func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHostileProcess$", "-test.v", "-test.timeout=10m")
+	// The attackers' work is done elsewhere, where they are real: here it has the time that
+	// nobody else wants.
+	cmd := exec.Command("nice", "-n", "19", os.Args[0], "-test.run=^TestHostileProcess$", "-test.v", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", hostileEnv, addr, idle))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
