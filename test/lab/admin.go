@@ -2,10 +2,12 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -90,16 +92,24 @@ func (c *Cluster) Leader(ctx context.Context, via *Node, topic string, partition
 	return c.Node(int(p.Leader)), nil
 }
 
-func endOffset(ctx context.Context, client *kgo.Client, topic string, partition int32) (int64, error) {
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	o, ok := ends.Lookup(topic, partition)
-	if !ok {
-		return 0, fmt.Errorf("no partition %d of %s", partition, topic)
-	}
-	return o.Offset, o.Err
+// endOffset returns where a partition ends for consumers. A leader that was just elected
+// is asked again until it knows.
+func endOffset(ctx context.Context, client *kgo.Client, topic string, partition int32) (end int64, err error) {
+	what := fmt.Sprintf("the end of %s/%d", topic, partition)
+	waited := Await(ctx, what, func(ctx context.Context) (bool, string) {
+		var ends kadm.ListedOffsets
+		if ends, err = kadm.NewClient(client).ListEndOffsets(ctx, topic); err != nil {
+			return true, ""
+		}
+		o, ok := ends.Lookup(topic, partition)
+		if !ok {
+			err = fmt.Errorf("no partition %d of %s", partition, topic)
+			return true, ""
+		}
+		end, err = o.Offset, o.Err
+		return !kerr.IsRetriable(err), fmt.Sprint(err)
+	})
+	return end, errors.Join(err, waited)
 }
 
 // Leaders returns "leader/epoch" of every partition of a topic, as the given

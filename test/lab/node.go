@@ -259,3 +259,29 @@ func (n *Node) AwaitEnd(ctx context.Context) (code int, err error) {
 	}
 	return 0, n.waitErr
 }
+
+// Others returns the other nodes of the cluster.
+func (n *Node) Others() (others []*Node) {
+	for _, o := range n.cluster.Nodes() {
+		if o != n {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+// Watch calls ended if the process ends before ctx does. The channel then has true,
+// else false.
+func (n *Node) Watch(ctx context.Context, ended func()) <-chan bool {
+	out, exited := make(chan bool, 1), n.exited
+	go func() {
+		select {
+		case <-exited:
+			ended()
+			out <- true
+		case <-ctx.Done():
+			out <- false
+		}
+	}()
+	return out
+}
