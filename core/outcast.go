@@ -29,8 +29,8 @@ func Outcast(err error) bool {
 }
 
 // outcast finds out that this node's replica was removed while the node was away. The
-// others do not talk to it any more, so that its backend can not know; it would wait
-// for a leader for ever.
+// others do not talk to it any more, and its backend may not know (rule M3 of the
+// contract); it would wait for a leader for ever.
 type outcast struct {
 	self       Newcomer
 	replica    uint64
