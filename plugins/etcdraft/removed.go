@@ -28,8 +28,8 @@ import (
 const (
 	noticeRemoved = 1
 	noticePause   = 100 * time.Millisecond // between two of a group
-	// maxNotices are written on a connection. They fit into the buffers of one whose
-	// other side reads nothing.
+	// maxNotices are written on a connection, and read. They fit into the buffers of one
+	// whose other side reads nothing.
 	maxNotices = 512
 )
 
@@ -95,10 +95,11 @@ func (n *notifier) removed(group, index uint64) {
 	}
 }
 
-// heed reads the notices of a peer that was dialled until the connection ends.
+// heed reads the notices of a peer that was dialled until the connection ends, or the
+// peer has written more than it may: each one is a call of the group's loop.
 func (t *transport) heed(conn net.Conn, peer uint64) {
 	r := bufio.NewReaderSize(conn, 512)
-	for {
+	for range maxNotices {
 		n, err := readNotice(r)
 		if err != nil {
 			if t.ctx.Err() == nil {
@@ -148,8 +149,11 @@ func (g *group) expelled() bool { return g.removedIn != 0 && g.removedIn > g.cur
 // stays may need it to learn that it is alone. A leader is deposed first, by the
 // answers that it does not get.
 func (g *group) keepQuiet() bool {
+	if !g.expelled() {
+		return false
+	}
 	status := g.node.BasicStatus()
-	if status.RaftState == raft.StateLeader || !g.expelled() {
+	if status.RaftState == raft.StateLeader {
 		return false
 	}
 	g.candidacy = candidacy{}

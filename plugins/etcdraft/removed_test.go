@@ -2,6 +2,7 @@ package etcdraft
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -204,7 +205,7 @@ func TestReadNotice(t *testing.T) {
 	if n, err := readNotice(r); err != nil || n != (notice{noticeRemoved, 3, 7}) {
 		t.Errorf("behind it: %+v, %v", n, err)
 	}
-	if _, err := readNotice(r); err != io.EOF { //nolint:errorlint // it is not wrapped
+	if _, err := readNotice(r); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 	short := bytes.Clone(good[:17])
