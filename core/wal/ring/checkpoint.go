@@ -51,7 +51,7 @@ func decodeCheckpoint(b []byte) (c checkpoint, ok bool) {
 	c.lsn = binary.BigEndian.Uint64(b[16:])
 	c.durable = binary.BigEndian.Uint64(b[24:])
 	c.state = b[checkpointHeader:body]
-	return c, true
+	return c, possible(c.sequence, c.lsn)
 }
 
 // readCheckpoint reads dir's; ok is false if there is none.

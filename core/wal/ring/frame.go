@@ -3,6 +3,7 @@ package ring
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 
 	"github.com/quorate/quorate/protocol/record"
 )
@@ -127,6 +128,9 @@ type place struct {
 	durable  uint64 // everything before this LSN was durable when the frame was written
 }
 
+// runOf is the run that a file of that number was written in.
+func runOf(sequence uint64) uint64 { return sequence >> 32 }
+
 // seal gives the frame its place and its CRC.
 func seal(h []byte, p place) {
 	binary.BigEndian.PutUint64(h[sequenceAt:], p.sequence)
@@ -164,7 +168,13 @@ func decodeHeader(h []byte) (d header, ok bool) {
 		Position: binary.BigEndian.Uint32(h[positionAt:]),
 	}
 	d.crc = binary.BigEndian.Uint32(h[crcAt:])
-	return d, d.durable <= d.lsn
+	return d, d.durable <= d.lsn && possible(d.sequence, d.lsn)
+}
+
+// possible tells if a file of that number and LSN may be. Both only grow, and a run that
+// begins at half of what they may reach is refused: none comes to the end of them.
+func possible(sequence, lsn uint64) bool {
+	return runOf(sequence) < math.MaxUint32 && lsn <= math.MaxInt64
 }
 
 // valid tells if a header's CRC is right, given its bytes and its payload.

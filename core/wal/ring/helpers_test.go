@@ -69,11 +69,16 @@ func commit(r *Ring, frames ...Frame) error {
 	return r.Commit(&round)
 }
 
-func mustCommit(t *testing.T, r *Ring, frames ...Frame) {
+func must(t *testing.T, err error) {
 	t.Helper()
-	if err := commit(r, frames...); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func mustCommit(t *testing.T, r *Ring, frames ...Frame) {
+	t.Helper()
+	must(t, commit(r, frames...))
 }
 
 // same tells if two frames are equal.

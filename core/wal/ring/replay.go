@@ -69,6 +69,9 @@ func (r *Ring) fileAt(sequence, lsn uint64) (*file, error) {
 // judge tells if the log ends at LSN end because nothing more was committed. last is
 // the reader of the last file, at that place; nil if not even the first file is there.
 func (r *Ring) judge(end uint64, last *reader) error {
+	if err := r.checkRuns(); err != nil {
+		return err
+	}
 	damage := &DamageError{File: filepath.Join(r.dir, checkpointName)}
 	if last != nil {
 		damage.File, damage.Offset = last.file.name, last.pos
@@ -97,6 +100,28 @@ func (r *Ring) judge(end uint64, last *reader) error {
 	return nil
 }
 
+// checkRuns wants no file of a later run than the checkpoint: each run begins by writing
+// one. Whatever such a file has was committed, and nothing tells where it ends.
+func (r *Ring) checkRuns() error {
+	var latest string
+	for _, f := range r.files {
+		d, ok, err := f.headerAt(0)
+		if err != nil {
+			return err
+		}
+		if ok && runOf(d.sequence) > max(r.newest, runOf(r.replay.sequence)) {
+			r.newest, latest = runOf(d.sequence), f.name
+		}
+	}
+	if latest == "" {
+		return nil
+	}
+	return &DamageError{
+		File:   filepath.Join(r.dir, checkpointName),
+		Reason: fmt.Sprintf("it is of run %d, and %s was written in run %d: it is an older one, or of another node", runOf(r.replay.sequence), latest, r.newest),
+	}
+}
+
 // proof looks behind position from for a frame, of the first file or a later one,
 // that was written when everything up to beyond end was durable, and returns where
 // it is. A file that begins
@@ -104,7 +129,7 @@ func (r *Ring) judge(end uint64, last *reader) error {
 // to be written again.
 func (f *file) proof(from int64, first, end uint64) (at int64, lsn uint64, found bool, err error) {
 	proves := func(d header) bool {
-		return d.sequence >= first && d.sequence>>32 == first>>32 && d.durable > end
+		return d.sequence >= first && runOf(d.sequence) == runOf(first) && d.durable > end
 	}
 	if from == 0 {
 		d, ok, err := f.headerAt(0)

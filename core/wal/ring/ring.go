@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,7 +23,8 @@ type Ring struct {
 
 	// Of Open, Replay and Begin, before the first Commit.
 	replay   checkpoint
-	replayed bool // lsn is the end
+	newest   uint64 // run of a file, the latest
+	replayed bool   // lsn is the end
 	began    bool
 
 	// Of Commit.
@@ -135,7 +137,7 @@ func (r *Ring) beyondAll() (c checkpoint, err error) {
 			return c, err
 		}
 		if ok {
-			c.sequence = max(c.sequence, (d.sequence>>32+1)<<32)
+			c.sequence = max(c.sequence, (runOf(d.sequence)+1)<<32)
 			c.lsn = max(c.lsn, d.lsn+uint64(f.size))
 		}
 	}
@@ -147,13 +149,20 @@ func (r *Ring) beyondAll() (c checkpoint, err error) {
 func (r *Ring) State() []byte { return r.replay.state }
 
 // Begin makes the ring ready for Commit: what Replay gave is not needed any more,
-// and state is what the next Open returns.
+// and state is what the next Open returns. The error may be a *DamageError.
 func (r *Ring) Begin(state []byte) error {
 	if r.began {
 		return errors.New("commit log has begun already")
 	}
 	// A new run: frames that a crash left half written can never be taken for its own.
-	r.next = (r.replay.sequence>>32+1)<<32 | 1
+	run := max(runOf(r.replay.sequence), r.newest) + 1
+	if run > math.MaxUint32/2 || r.lsn > math.MaxInt64/2 {
+		return &DamageError{
+			File:   filepath.Join(r.dir, checkpointName),
+			Reason: fmt.Sprintf("run %d and LSN %d are more than any commit log reaches", run, r.lsn),
+		}
+	}
+	r.next = run<<32 | 1
 	if err := r.save(r.next, r.lsn, state); err != nil {
 		return err
 	}

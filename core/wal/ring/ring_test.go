@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quorate/quorate/core/wal/disk"
 	"github.com/quorate/quorate/core/wal/disk/disktest"
 )
 
@@ -250,4 +251,35 @@ func TestFlippedBits(t *testing.T) {
 	if refused != 3*int(per)*8 || ended != int(per)*8 {
 		t.Errorf("%d refused, %d ended", refused, ended)
 	}
+}
+
+// A checkpoint of an earlier run beside files of a later one is refused, and what was
+// committed later never comes back behind new frames.
+func TestCheckpointOfAnEarlierRunIsRefused(t *testing.T) {
+	fsys := disktest.New()
+	r, _ := begin(t, fsys, smallConfig())
+	old := ringFiles(t, fsys)[checkpointName]
+	must(t, r.Close())
+	r, _ = begin(t, fsys, smallConfig())
+	for i := range 3 { // the first round is written over below, by one of the same length
+		mustCommit(t, r, frameOf(i, 50))
+	}
+	must(t, r.Close())
+	must(t, disk.WriteFile(fsys, testDir+"/"+checkpointName, old, true))
+
+	for _, unsafe := range []bool{false, true} {
+		r, err := Open(fsys, testDir, smallConfig(), unsafe, slog.New(slog.DiscardHandler))
+		must(t, err)
+		err = r.Replay(unsafe, func(Frame) error { return nil })
+		if damage, ok := errors.AsType[*DamageError](err); ok == unsafe || ok && damage.File != testDir+"/"+checkpointName {
+			t.Fatalf("unsafe %t: replay: %v", unsafe, err)
+		}
+		if unsafe {
+			must(t, r.Begin([]byte("anew")))
+			mustCommit(t, r, frameOf(7, 50))
+		}
+		must(t, r.Close())
+	}
+	_, got := begin(t, fsys, smallConfig())
+	wantFrames(t, got, []Frame{frameOf(7, 50)})
 }
