@@ -2,6 +2,7 @@ package wal
 
 import (
 	"log/slog"
+	"math"
 	"testing"
 
 	"github.com/quorate/quorate/core/wal/disk"
@@ -38,7 +39,7 @@ func FuzzRecovery(f *testing.F) {
 		if _, err := l.Read(l.Start(), end, 1<<16, true); err != nil {
 			t.Logf("read: %v", err) // a clean log is believed, its damage is found when read
 		}
-		if _, err := l.AppendAsLeader(1<<30, batchOf(1, "new", 1)); err != nil {
+		if _, err := l.AppendAsLeader(math.MaxInt32, batchOf(1, "new", 1)); err != nil {
 			t.Fatalf("append: %v", err)
 		}
 		if b, err := l.Read(end, end+1, 1<<16, true); err != nil || len(b) == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -115,7 +116,7 @@ func (x *txnIndex) load(base, end int64) (usable bool, err error) {
 		return false, nil
 	}
 	last := base - 1
-	_, err = x.each(base, func(a AbortedTransaction) bool {
+	_, err = x.each(math.MinInt64, func(a AbortedTransaction) bool {
 		if usable = a.Last > last && a.Last < end && a.First >= 0 && a.First < a.Last; usable {
 			last = a.Last
 		}
