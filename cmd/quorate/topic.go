@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func newTopic() *cobra.Command {
@@ -34,10 +35,19 @@ func newTopicCreate(conn *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
-				created, err := adm.CreateTopics(ctx, partitions, replicas, configs, names...)
+			return conn.talk(cmd.Context(), func(ctx context.Context, client *kgo.Client) error {
+				created, err := kadm.NewClient(client).CreateTopics(ctx, partitions, replicas, configs, names...)
 				if err != nil {
 					return explain(err, "")
+				}
+				done := topicIDs{}
+				for _, t := range created {
+					if t.Err == nil {
+						done[t.Topic] = t.ID
+					}
+				}
+				if err := shownEverywhere(ctx, client, cmd.ErrOrStderr(), done, true); err != nil {
+					return err
 				}
 				return eachName(names, func(name string) error {
 					t := created[name]
@@ -217,10 +227,19 @@ func newTopicDelete(conn *connection) *cobra.Command {
 		Short: "Delete topics and their records",
 		Args:  arguments(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return conn.admin(cmd, func(ctx context.Context, adm *kadm.Client) error {
-				deleted, err := adm.DeleteTopics(ctx, names...)
+			return conn.talk(cmd.Context(), func(ctx context.Context, client *kgo.Client) error {
+				deleted, err := kadm.NewClient(client).DeleteTopics(ctx, names...)
 				if err != nil {
 					return explain(err, "")
+				}
+				done := topicIDs{}
+				for _, t := range deleted {
+					if t.Err == nil {
+						done[t.Topic] = t.ID
+					}
+				}
+				if err := shownEverywhere(ctx, client, cmd.ErrOrStderr(), done, false); err != nil {
+					return err
 				}
 				return eachName(names, func(name string) error {
 					if t := deleted[name]; t.Err != nil {
