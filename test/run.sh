@@ -71,6 +71,9 @@ step "clusters of real processes"
 # One package after the other: each wants the machine to itself.
 $GO test -p 1 -count=1 -tags integration -timeout 30m ./test/cluster/...
 
+step "power cuts in memory"
+make crash-memory CUTS=10000
+
 step "power cuts under a real node"
 cuts=$(mktemp)
 for backend in solo etcd-raft hashicorp-raft; do

@@ -39,6 +39,10 @@ func (l *Log) RemoveBelowStart(ctx context.Context) error {
 	if len(segments) == 1 || segments[1].base > start {
 		return nil
 	}
+	// The segment that is the first then may have begun since MoveStart: see moveStart.
+	if err := l.syncLocked(); err != nil {
+		return err
+	}
 	if err := l.removeBefore(start); err != nil {
 		return l.fail("delete old segments", err)
 	}

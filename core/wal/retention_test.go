@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/core/wal/disk"
+	"github.com/quorate/quorate/core/wal/disk/disktest"
 	"github.com/quorate/quorate/protocol/record"
 )
 
@@ -92,6 +94,65 @@ func TestSetStart(t *testing.T) {
 	}
 	if l = open(t, dir, smallConfig()); l.Start() != 60 || l.End() != 60 {
 		t.Errorf("after open: %d to %d", l.Start(), l.End())
+	}
+}
+
+// The producer's only batch lies before the start, and the first segment that remains
+// has begun after the start moved: its snapshot is the only trace of the producer, and
+// not on disk yet.
+func producerBeforeStart(t *testing.T, fsys FS) *Log {
+	l := open(t, "/t-0", smallConfig(), WithFS(fsys))
+	mustAppend(t, l, 0, producerBatchOf(3, "r", 7, 0, 0))
+	mustSync(t, l)
+	if err := l.MoveStart(3); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	err := l.roll()
+	l.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestProducersOutliveTheirSegments cuts the power after RemoveBelowStart.
+func TestProducersOutliveTheirSegments(t *testing.T) {
+	for seed := range uint64(20) {
+		fsys := disktest.New()
+		if err := producerBeforeStart(t, fsys).RemoveBelowStart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fsys.Crash(rand.New(rand.NewPCG(seed, 5)))
+		l := open(t, "/t-0", smallConfig(), WithFS(fsys))
+		if ps := l.Producers(); l.Start() != 3 || len(ps) != 1 || ps[0].ID != 7 {
+			t.Fatalf("seed %d: the log starts at %d, producers %+v", seed, l.Start(), ps)
+		}
+	}
+}
+
+// TestInterruptedReset cuts the power at every call of a Reset: the log is as it was,
+// or empty, or in between; but never has records whose producers it has forgotten.
+func TestInterruptedReset(t *testing.T) {
+	for budget, done := 0, false; !done; budget++ {
+		for seed := range uint64(20) {
+			fsys := disktest.New()
+			l := producerBeforeStart(t, fsys)
+			for range 4 { // of which some may be there after the cut
+				mustAppend(t, l, 0, batchOf(2, "r", 1))
+			}
+			fsys.Budget = budget
+			err := l.Reset(100)
+			if done = err == nil; err != nil && !errors.Is(err, disktest.ErrPower) {
+				t.Fatal(err)
+			}
+			fsys.Crash(rand.New(rand.NewPCG(seed, 5)))
+			fsys.Budget = -1
+			l = open(t, "/t-0", smallConfig(), WithFS(fsys))
+			if n := len(l.Producers()); n == 0 && l.Size() > 0 || done && (n > 0 || l.Start() != 100) {
+				t.Fatalf("cut at call %d, seed %d: %d producers, records %d to %d", budget, seed, n, l.Start(), l.End())
+			}
+		}
 	}
 }
 

@@ -118,6 +118,11 @@ func (l *Log) Reset(start int64) error {
 }
 
 func (l *Log) reset(start int64) error {
+	// A crash on the way may leave some of it, and what goes first may hold the only
+	// trace of a producer: see moveStart.
+	if err := l.syncLocked(); err != nil {
+		return err
+	}
 	if err := l.uncommit(); err != nil {
 		return err
 	}
