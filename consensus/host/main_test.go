@@ -45,7 +45,7 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // impatient is a supervision for tests.
 func impatient() Supervision {
 	s := DefaultSupervision()
-	s.HealthInterval, s.HealthTimeout = 50*time.Millisecond, 300*time.Millisecond
+	s.HealthInterval, s.HealthTimeout = 50*time.Millisecond, time.Second
 	s.BackoffMin, s.BackoffMax = 10*time.Millisecond, 50*time.Millisecond
 	s.DumpGrace, s.LockWait = 100*time.Millisecond, 100*time.Millisecond
 	s.HangAfter = 500 * time.Millisecond

@@ -19,7 +19,7 @@ func testCluster(t *testing.T, brokers int32, config func(*Config)) *cluster {
 }
 
 func TestFollowersCopyTheLeader(t *testing.T) {
-	c := testCluster(t, 3, nil)
+	c := testCluster(t, 3, func(cfg *Config) { cfg.ReplicaLagTimeMax = time.Hour }) // who is slow stays
 	topic := c.topic("orders", 1, []int32{1, 2, 3})
 	leader := c.on(1, topic)
 	var last Appended
@@ -62,7 +62,7 @@ func TestAcksAllWaitsForTheISR(t *testing.T) {
 }
 
 func TestISRShrinksAndGrows(t *testing.T) {
-	c := testCluster(t, 3, nil)
+	c := testCluster(t, 3, func(cfg *Config) { cfg.ReplicaLagTimeMax = 3 * time.Second }) // but not who is just slow
 	topic := c.topic("orders", 1, []int32{1, 2, 3}, "min.insync.replicas", "2")
 	leader := c.on(1, topic)
 	c.mustProduce(leader, AcksAll, "a")
@@ -182,7 +182,7 @@ func TestTopicCreatedAgainWhileDown(t *testing.T) {
 }
 
 func TestRestartAfterPowerCut(t *testing.T) {
-	c := testCluster(t, 3, nil)
+	c := testCluster(t, 3, func(cfg *Config) { cfg.ReplicaLagTimeMax = 3 * time.Second })
 	topic := c.topic("orders", 1, []int32{1, 2, 3}, "min.insync.replicas", "2")
 	for _, v := range []string{"a", "b", "c"} {
 		c.mustProduce(c.on(1, topic), AcksAll, v)

@@ -48,6 +48,7 @@ func TestStagesOfAnAcknowledgement(t *testing.T) {
 			p, ms := c.on(1, topic), c.nodes[1].m.metrics
 			release := disks[tt.slow].hold()
 			defer release()
+			begun := time.Now()
 			a, err := produce(p, AcksAll, "a")
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +56,7 @@ func TestStagesOfAnAcknowledgement(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			// The slow disk takes longer than the other did, however busy the machine is.
-			begun, fast := time.Now(), c.on(tt.fast, topic)
+			fast := c.on(tt.fast, topic)
 			go func() {
 				for fast.wal.Durable() < a.End && ctx.Err() == nil {
 					time.Sleep(time.Millisecond)

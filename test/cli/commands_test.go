@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/quorate/quorate/consensus/consensustest/ports"
 	"github.com/quorate/quorate/test/lab"
 )
 
@@ -33,7 +34,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exits":        exits,
 	"sentence":     sentence,
 	"eventually":   eventually,
-	"ports":        ports,
+	"ports":        addressesOf,
 	"occupy":       occupy,
 	"ready":        ready,
 	"alone":        alone,
@@ -139,13 +140,14 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// ports NAME... sets variables to addresses of loopback that nobody listens on.
-func ports(ts *testscript.TestScript, _ bool, args []string) {
-	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close()
-		ts.Setenv(name, l.Addr().String())
+// addressesOf NAME... sets variables to addresses of loopback that nobody else listens
+// on until the script ends.
+func addressesOf(ts *testscript.TestScript, _ bool, args []string) {
+	reserved, err := ports.Reserve(len(args))
+	ts.Check(err)
+	ts.Defer(func() { _ = reserved.Release() }) // with the script
+	for i, name := range args {
+		ts.Setenv(name, net.JoinHostPort("127.0.0.1", strconv.Itoa(reserved.Numbers[i])))
 	}
 }
 

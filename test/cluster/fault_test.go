@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -48,11 +49,13 @@ func TestKillLeader(t *testing.T) {
 			must(t, leader.Kill())
 			must(t, w.AwaitProgress(ctx, 400))
 			survivor := c.Node(leader.ID%3 + 1)
-			successor, err := c.Leader(ctx, survivor, faultTopic, 0)
-			must(t, err)
-			if successor.ID == leader.ID {
-				t.Errorf("node %d still leads after it was killed", leader.ID)
-			}
+			must(t, lab.Await(ctx, "another leader", func(ctx context.Context) (bool, string) {
+				successor, err := c.Leader(ctx, survivor, faultTopic, 0)
+				if err != nil {
+					return false, err.Error()
+				}
+				return successor.ID != leader.ID, fmt.Sprintf("node %d leads", successor.ID)
+			}))
 			// The old leader comes back with what it had, cuts what the others do not
 			// have, and joins the ISR again: underLoad waits for that.
 			must(t, leader.Start())

@@ -186,8 +186,11 @@ func (c *Certificates) SignedByNewest(cert *x509.Certificate) bool {
 	return cert.CheckSignatureFrom(c.authorities[0].cert) == nil
 }
 
+// refusal is how long a listener may take to hang up: it judges a certificate after the
+// client's side of the handshake is over.
+const refusal = 30 * time.Second
+
 // Refused reports whether a listener hangs up on the certificate of the given name.
-// Servers judge it after the client's side of the handshake is over.
 func (c *Certificates) Refused(address, as string) (bool, error) {
 	pair, err := tls.LoadX509KeyPair(c.Cert(as), c.Key(as))
 	if err != nil {
@@ -200,7 +203,7 @@ func (c *Certificates) Refused(address, as string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = conn.Close() }() // the answer is known by then
-	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(refusal)); err != nil {
 		return false, err
 	}
 	_, err = conn.Read(make([]byte, 1))

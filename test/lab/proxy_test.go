@@ -57,13 +57,13 @@ func call(t *testing.T, p *proxy) caller {
 // ask sends a line and reads what comes back within patience.
 func (c caller) ask(t *testing.T, line string, patience time.Duration) (string, error) {
 	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	if line != "" {
 		if _, err := fmt.Fprintln(c, line); err != nil {
 			return "", err
 		}
+	}
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
 	}
 	return c.lines.ReadString('\n')
 }
