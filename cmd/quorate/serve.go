@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -159,6 +160,7 @@ func serve(ctx context.Context, cfg configs.Config, log *slog.Logger, unsafeTrun
 func run(ctx context.Context, cfg core.Config, backend *host.Host, certs *certificates.Watcher, log *slog.Logger, ready func()) error {
 	supervised, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
+	serving := make(chan struct{})
 	g, failed := errgroup.WithContext(ctx)
 	g.Go(func() error { return backend.Run(supervised) })
 	g.Go(func() error { return certs.Run(supervised) })
@@ -171,7 +173,20 @@ func run(ctx context.Context, cfg core.Config, backend *host.Host, certs *certif
 		if err := b.Listen(); err != nil {
 			return &exitError{exitFailure, err}
 		}
-		return b.Run(failed, ready)
+		return b.Run(failed, func() {
+			close(serving)
+			if ready != nil {
+				ready()
+			}
+		})
+	})
+	g.Go(func() error {
+		select {
+		case <-serving:
+			debug.FreeOSMemory() // a start reads what is never needed again: half of a large node's heap
+		case <-failed.Done():
+		}
+		return nil
 	})
 	return g.Wait()
 }

@@ -50,17 +50,32 @@ func markOf(marks map[checkpointKey]int64, p *Partition) int64 {
 	return marks[checkpointKey{topic: p.topic, partition: p.key.partition}]
 }
 
-// checkpoint writes the high watermarks of all partitions.
+// checkpoint writes the high watermarks of all partitions, if they are not those that it
+// wrote last: a broker that does nothing leaves the disk alone. One at a time.
 func (m *Manager) checkpoint() error {
-	parts := *m.partitions.Load()
-	if len(parts) == 0 {
+	parts := m.partitions.Load()
+	if len(*parts) == 0 || parts == m.checkpointed && allCheckpointed(*parts) {
 		return nil
 	}
-	marks := make(map[checkpointKey]int64, len(parts))
-	for _, p := range parts {
-		marks[checkpointKey{p.topic, p.key.partition, p.key.topic}] = p.highWatermark.Load()
+	marks := make(map[checkpointKey]int64, len(*parts))
+	for _, p := range *parts {
+		p.checkpointed = p.highWatermark.Load()
+		marks[checkpointKey{p.topic, p.key.partition, p.key.topic}] = p.checkpointed
 	}
-	return writeCheckpoint(m.cfg.DataDir, marks)
+	if err := writeCheckpoint(m.cfg.DataDir, marks); err != nil {
+		return err
+	}
+	m.checkpointed = parts
+	return nil
+}
+
+func allCheckpointed(parts map[partitionKey]*Partition) bool {
+	for _, p := range parts {
+		if p.checkpointed != p.highWatermark.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // writeCheckpoint replaces the file in one step: after a crash there is the old

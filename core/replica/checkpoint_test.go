@@ -107,10 +107,42 @@ func TestHighWatermarkSurvivesARestart(t *testing.T) {
 	}
 }
 
+// A broker that does nothing leaves the disk alone, and one that does something does not.
+func TestCheckpointOfNothingNewIsNotWritten(t *testing.T) {
+	c := testCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval = time.Hour })
+	topic := c.topic("orders", 1, []int32{1})
+	c.mustProduce(c.on(1, topic), AcksAll, "a")
+	m := c.nodes[1].m
+	path := filepath.Join(m.cfg.DataDir, checkpointFile)
+	written := func() bool {
+		t.Helper()
+		_ = os.Remove(path) // it need not be there yet
+		if err := m.checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	if !written() {
+		t.Error("the first one was not written")
+	}
+	if written() {
+		t.Error("written although nothing has changed")
+	}
+	c.mustProduce(c.on(1, topic), AcksAll, "b")
+	if !written() {
+		t.Error("not written although the high watermark has moved")
+	}
+	c.topic("payments", 2, []int32{1})
+	if !written() {
+		t.Error("not written although there are other partitions")
+	}
+}
+
 // A topic that is deleted and made again begins with no mark, also if the broker dies
 // before it has written a checkpoint since.
 func TestHighWatermarkOfADeletedTopicIsNotInherited(t *testing.T) {
-	c := testCluster(t, 2, func(cfg *Config) { cfg.ReplicaLagTimeMax = time.Hour })
+	c := testCluster(t, 2, func(cfg *Config) { cfg.ReplicaLagTimeMax, cfg.CheckpointInterval = time.Hour, time.Hour })
 	old := c.topic("orders", 1, []int32{1, 2})
 	c.mustProduce(c.on(1, old), AcksAll, "a", "b", "c", "d")
 	if err := c.nodes[1].m.checkpoint(); err != nil {

@@ -77,7 +77,7 @@ func (m *Manager) dirtyLogs() (due []dirtyLog, largest float64) {
 }
 
 // cleanPolicy is what may be compacted: what the high watermark has passed.
-func (p *Partition) cleanPolicy(s settings) wal.CleanPolicy {
+func (p *Partition) cleanPolicy(s *settings) wal.CleanPolicy {
 	return wal.CleanPolicy{
 		UpTo:            p.highWatermark.Load(),
 		MinDirtyRatio:   s.minDirtyRatio,

@@ -17,11 +17,11 @@ type leadership struct {
 	// epochStart is the log's end when this broker became the leader; 0 unless mine.
 	// Nobody may join the ISR who does not have everything before it.
 	epochStart int64
-	settings   settings
+	settings   *settings
 }
 
 // leadershipOf returns what an image says about a partition. epochStart is left out.
-func leadershipOf(self int32, part *metadata.Partition, s settings) *leadership {
+func leadershipOf(self int32, part *metadata.Partition, s *settings) *leadership {
 	return &leadership{
 		leader:         part.Leader,
 		epoch:          part.LeaderEpoch,

@@ -27,14 +27,15 @@ type Manager struct {
 
 	// turn is held by whoever brings the partitions into line with an image. It is a
 	// channel, not a mutex, because callbacks are called within.
-	turn      chan struct{}
-	adopted   bool          // an image had this broker's registration; of turn
-	removal   chan struct{} // capacity 1
-	ready     chan struct{} // closed once adopted and open
-	closed    bool          // of turn
-	listeners map[string][]func(partition int32, leader bool, epoch int32)
-	marks     map[checkpointKey]int64 // of the last run, until the logs are open; of turn
-	committer *wal.Committer          // nil until the first image; of turn
+	turn         chan struct{}
+	adopted      bool          // an image had this broker's registration; of turn
+	removal      chan struct{} // capacity 1
+	ready        chan struct{} // closed once adopted and open
+	closed       bool          // of turn
+	listeners    map[string][]func(partition int32, leader bool, epoch int32)
+	checkpointed *map[partitionKey]*Partition // whose high watermarks are on disk; of checkpoint
+	marks        map[checkpointKey]int64      // of the last run, empty once the logs are open; of turn
+	committer    *wal.Committer               // nil until the first image; of turn
 
 	partitions atomic.Pointer[map[partitionKey]*Partition] // replaced, never changed
 	following  *following

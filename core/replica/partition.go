@@ -27,6 +27,7 @@ type Partition struct {
 
 	leadership    atomic.Pointer[leadership] // nil before the first image and after close
 	highWatermark atomic.Int64               // only ever grows
+	checkpointed  int64                      // high watermark that was written last; of Manager.checkpoint
 	failure       atomic.Pointer[error]      // of the disk; final
 
 	marks, ends, syncs watchers // of the high watermark, the log's end, its durable end

@@ -76,7 +76,7 @@ func appended(a wal.Appended, epoch int32) Appended {
 //
 // It holds no lock: a batch that takes long to decompress delays its own producer
 // only. Followers and consumers trust what was checked here.
-func (p *Partition) validate(batches []byte, s settings, opts AppendOptions) error {
+func (p *Partition) validate(batches []byte, s *settings, opts AppendOptions) error {
 	err := record.Validate(batches, record.Limits{
 		MaxBatchBytes: s.maxMessageBytes,
 		SingleBatch:   !opts.Internal,

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,7 @@ func (m *Manager) OnImage(_, img *metadata.Image) {
 type assignment struct {
 	topic    *metadata.Topic
 	part     *metadata.Partition
-	settings settings
+	settings *settings
 }
 
 // bringInLine makes the partitions what img says. The caller has the turn.
@@ -48,7 +49,7 @@ func (m *Manager) bringInLine(img *metadata.Image) {
 	by := map[int32]map[*Partition]int32{}
 	for key, p := range next {
 		a := assigned[key]
-		if p.seen == nil || p.seen.part != a.part || p.seen.settings != a.settings {
+		if p.seen == nil || p.seen.part != a.part || *p.seen.settings != *a.settings {
 			p.seen = &a
 			if p.apply(leadershipOf(m.cfg.BrokerID, a.part, a.settings), now) {
 				events = append(events, leadershipEvent{a.topic.Name, key.partition, a.part.Leader == m.cfg.BrokerID, a.part.LeaderEpoch})
@@ -148,17 +149,19 @@ func (m *Manager) open(parts map[partitionKey]*Partition, assigned map[partition
 		p.restoreMark(markOf(m.marks, p))
 		parts[p.key] = p
 	}
+	m.marks = map[checkpointKey]int64{} // a partition that comes later was not here in the last run
 	return nil
 }
 
 func (m *Manager) newPartition(key partitionKey, a assignment) *Partition {
-	return &Partition{
+	p := &Partition{
 		key:   key,
 		topic: a.topic.Name,
 		m:     m,
 		dir:   m.partitionDir(a.topic.Name, key.partition),
-		log:   m.log.With("topic", a.topic.Name, "partition", key.partition),
 	}
+	p.log = slog.New((*partitionLog)(p))
+	return p
 }
 
 func (m *Manager) openLog(p *Partition, a assignment) error {

@@ -8,8 +8,8 @@ import (
 	"github.com/quorate/quorate/protocol/record"
 )
 
-// settings is what a topic's configuration says to its replicas. It is
-// comparable, to see if an image changed it.
+// settings is what a topic's configuration says to its replicas, which share it: it is
+// never changed. It is comparable, to see if an image changed it.
 type settings struct {
 	minISR          int
 	maxMessageBytes int
@@ -34,9 +34,9 @@ const maxMillis = int64(1<<63-1) / int64(time.Millisecond)
 func millis(n int64) time.Duration { return time.Duration(min(n, maxMillis)) * time.Millisecond }
 
 // settingsOf returns a topic's settings in an image.
-func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
+func (m *Manager) settingsOf(img *metadata.Image, topic string) *settings {
 	c := img.TopicConfig(topic, m.cfg.TopicDefaults)
-	s := settings{
+	s := &settings{
 		minISR:          c.MinISR(),
 		maxMessageBytes: c.MaxMessageBytes(),
 		deletes:         c.Deletes(),
@@ -65,7 +65,7 @@ func (m *Manager) settingsOf(img *metadata.Image, topic string) settings {
 
 // recordRules is what the records of a producer's batch must be like now. On topics
 // with LogAppendTime their own time is of no account.
-func (s settings) recordRules(now time.Time) record.Rules {
+func (s *settings) recordRules(now time.Time) record.Rules {
 	rules := record.DefaultRules()
 	rules.Keyed = s.compacts
 	if !s.log.LogAppendTime {
@@ -91,6 +91,6 @@ func syncModeOf(c metadata.TopicConfig) wal.SyncMode {
 }
 
 // retentionPolicy is what may be deleted: nothing at or above the high watermark.
-func (s settings) retentionPolicy(highWatermark int64) wal.RetentionPolicy {
+func (s *settings) retentionPolicy(highWatermark int64) wal.RetentionPolicy {
 	return wal.RetentionPolicy{MaxAge: s.retention, MaxBytes: s.retentionBytes, UpTo: highWatermark}
 }

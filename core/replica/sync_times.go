@@ -9,9 +9,12 @@ import (
 // an acknowledgement that waited for followers, too, comes a little later.
 type syncTimes struct {
 	mu   sync.Mutex
-	last [8]syncTime
+	last []syncTime // nil until there is one
 	next int
 }
+
+// syncTimesKept is how many are remembered.
+const syncTimesKept = 8
 
 type syncTime struct {
 	end int64
@@ -22,6 +25,9 @@ type syncTime struct {
 func (s *syncTimes) note(end int64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.last == nil { // most partitions of a broker with many are idle
+		s.last = make([]syncTime, syncTimesKept)
+	}
 	s.last[s.next] = syncTime{end, now}
 	s.next = (s.next + 1) % len(s.last)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quorate/quorate/core/wal/compact"
@@ -172,20 +173,36 @@ func (c *cleaning) run(ctx context.Context) error {
 // untilClosed is ctx, but ends with ErrClosed as its cause when the log is closed.
 func (l *Log) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-l.cleanStop:
-			cancel(ErrClosed)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
+	l.cleanEnd.mu.Lock()
+	defer l.cleanEnd.mu.Unlock()
+	if l.cleanEnd.over {
+		cancel(ErrClosed)
+	}
+	l.cleanEnd.cancel = cancel
+	return ctx, func() {
+		l.cleanEnd.mu.Lock()
+		defer l.cleanEnd.mu.Unlock()
+		l.cleanEnd.cancel = nil
+		cancel(nil)
+	}
+}
+
+// cleanEnd interrupts the compaction under way, of which a log has one at a time.
+type cleanEnd struct {
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // of the one under way; nil without
+	over   bool                    // there is to be none any more
 }
 
 // endCleaning interrupts a Clean and keeps others away until it is undone. After it
 // there is none any more: they find the log closed.
 func (l *Log) endCleaning() (undo func()) {
-	l.stopClean.Do(func() { close(l.cleanStop) })
+	l.cleanEnd.mu.Lock()
+	l.cleanEnd.over = true
+	if cancel := l.cleanEnd.cancel; cancel != nil {
+		cancel(ErrClosed)
+	}
+	l.cleanEnd.mu.Unlock()
 	l.cleanMu.Lock()
 	return l.cleanMu.Unlock
 }

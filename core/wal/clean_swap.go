@@ -190,6 +190,9 @@ func holdFiles(segments []*segment) (release func(), err error) {
 	}
 	for _, s := range segments {
 		for _, f := range []*filecache.File{s.file, s.offsets.file, s.times.file, s.txns.file} {
+			if f == nil {
+				continue // a transaction index without a file
+			}
 			h, err := f.Hold()
 			if isNotExist(err) && f != s.file {
 				continue // an index without entries
@@ -250,9 +253,7 @@ func (l *Log) swapFiles(group []*segment, s *segment) (*segment, error) {
 		to.tail.Store(&indexTail{flushed: from.count()})
 		to.synced.Store(int64(from.count()))
 	}
-	named.txns.there = s.txns.there
-	named.txns.n.Store(s.txns.count())
-	named.txns.synced.Store(s.txns.count())
+	named.txns.take(s.txns)
 	return named, nil
 }
 

@@ -74,10 +74,10 @@ func FuzzTxnIndex(f *testing.F) {
 	f.Add(append(e[:], e[:]...), int64(0))
 	f.Fuzz(func(t *testing.T, b []byte, from int64) {
 		fsys := disktest.New()
-		if err := disk.WriteFile(fsys, "/x", b, false); err != nil {
+		if err := disk.WriteFile(fsys, "/x"+txnIndexSuffix, b, false); err != nil {
 			t.Fatal(err)
 		}
-		x := newTxnIndex(fsys, nil, "/x")
+		x := newTxnIndex(fsys, nil, "/x"+logSuffix)
 		usable, err := x.load(0, 1000)
 		if err != nil {
 			t.Fatal(err)

@@ -55,9 +55,8 @@ type Log struct {
 	shrinks    int   // how often the log became shorter
 	commits    commits
 
-	cleanMu   sync.Mutex    // held by a compaction; before the others
-	cleanStop chan struct{} // closed by Close and Delete: a compaction gives up
-	stopClean sync.Once
+	cleanMu  sync.Mutex // held by a compaction; before the others
+	cleanEnd cleanEnd   // by which Close and Delete have it give up
 
 	marks   marks
 	gaps    atomic.Bool // checkpoint.gaps

@@ -72,7 +72,7 @@ func Open(dir string, cfg Config, log *slog.Logger, opts ...Option) (*Log, error
 	l := &Log{
 		dir: dir, fsys: o.fsys, files: o.files, log: log, now: o.now, maxBatch: cfg.MaxBatchBytes,
 		cfg: cfg, producers: newProducers(cfg), redoTxns: noRedo(),
-		committer: o.committer, onDurable: o.onDurable, cleanStop: make(chan struct{}),
+		committer: o.committer, onDurable: o.onDurable,
 	}
 	name := fnv.New64a()
 	_, _ = name.Write([]byte(dir)) // a hash never fails

@@ -154,14 +154,14 @@ func (p *producer) add(b record.Batch, m marker, base int64, now time.Time) {
 
 // producers is the state of all idempotent producers of a log. Under the log's mutex.
 type producers struct {
-	known   map[int64]*producer
-	pending []producer // those that the append under way changes
+	known   map[int64]*producer // nil until there is one
+	pending []producer          // those that the append under way changes
 	max     int
 	expiry  time.Duration
 }
 
 func newProducers(cfg Config) *producers {
-	return &producers{known: map[int64]*producer{}, max: cfg.MaxProducers, expiry: cfg.ProducerExpiry}
+	return &producers{max: cfg.MaxProducers, expiry: cfg.ProducerExpiry}
 }
 
 // begin starts an append, or a replay: what a former one left pending is forgotten.
@@ -214,6 +214,9 @@ func (ps *producers) put(p *producer, now time.Time) {
 		ps.evict(now)
 	}
 	fresh := *p
+	if ps.known == nil {
+		ps.known = map[int64]*producer{}
+	}
 	ps.known[p.id] = &fresh
 }
 

@@ -54,7 +54,7 @@ func newSegmentAs(fsys FS, files *filecache.Cache, dir string, base int64, suffi
 		base: base, name: name, file: files.Lazy(fsys, name),
 		offsets: newIndex(files.LazyCreate(fsys, offsetName(dir, base, indexSuffix)+suffix), offsetEntrySize, 0),
 		times:   newIndex(files.LazyCreate(fsys, offsetName(dir, base, timeIndexSuffix)+suffix), timeEntrySize, 0),
-		txns:    newTxnIndex(fsys, files, offsetName(dir, base, txnIndexSuffix)+suffix),
+		txns:    newTxnIndex(fsys, files, name),
 	}
 	s.maxTime.Store(record.NoTimestamp)
 	return s

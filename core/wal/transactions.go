@@ -124,21 +124,22 @@ func (r *redoTxns) finish(l *Log) error {
 // replace makes the entries those of the index, in one step and durably. Without
 // entries the file goes; the caller syncs the directory.
 func (x *txnIndex) replace(entries []AbortedTransaction) error {
-	if err := x.file.Close(); err != nil {
+	if err := x.close(); err != nil {
 		return err
 	}
-	x.file = x.files.LazyCreate(x.fsys, x.name) // another file of this name
+	x.file = nil // what follows makes another file of this name
+	x.use()
 	x.there = len(entries) > 0
 	var err error
 	if len(entries) == 0 {
-		err = disk.RemoveIfThere(x.fsys, x.name)
+		err = disk.RemoveIfThere(x.fsys, x.name())
 	} else {
 		b := make([]byte, 0, len(entries)*txnEntrySize)
 		for _, a := range entries {
 			e := a.encode()
 			b = append(b, e[:]...)
 		}
-		err = disk.ReplaceFile(x.fsys, x.name, b)
+		err = disk.ReplaceFile(x.fsys, x.name(), b)
 	}
 	x.n.Store(int64(len(entries)))
 	x.synced.Store(int64(len(entries)))

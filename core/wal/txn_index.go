@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/quorate/quorate/core/wal/filecache"
@@ -72,18 +73,32 @@ func decodeAborted(e []byte) (AbortedTransaction, error) {
 // markers are in it, in the order of the markers. Most segments have none, and then
 // no file. One writer (the log's mutex); readers lock nothing.
 type txnIndex struct {
-	fsys  FS
-	files *filecache.Cache
-	name  string
+	fsys    FS
+	files   *filecache.Cache
+	segment string // name of the .log file
 
-	file   *filecache.File // need not be there until something is written
-	there  bool            // it may be; the writer's
+	file   *filecache.File // nil while nobody wrote or loaded anything; readers look at n first
+	there  bool            // it may be there; the writer's
 	n      atomic.Int64    // entries that are in the file and published
 	synced atomic.Int64    // how many of them are on stable storage, at least
 }
 
-func newTxnIndex(fsys FS, files *filecache.Cache, name string) *txnIndex {
-	return &txnIndex{fsys: fsys, files: files, name: name, file: files.LazyCreate(fsys, name)}
+// newTxnIndex returns the index of a segment, by the name of its .log file: without entries.
+func newTxnIndex(fsys FS, files *filecache.Cache, segment string) *txnIndex {
+	return &txnIndex{fsys: fsys, files: files, segment: segment}
+}
+
+// name is that of the file. What may follow .log in the segment's (.cleaned) follows here too.
+func (x *txnIndex) name() string {
+	i := strings.LastIndex(x.segment, logSuffix)
+	return x.segment[:i] + txnIndexSuffix + x.segment[i+len(logSuffix):]
+}
+
+// use makes sure that there is a file to work with, which need not be on disk.
+func (x *txnIndex) use() {
+	if x.file == nil {
+		x.file = x.files.LazyCreate(x.fsys, x.name())
+	}
 }
 
 // count is how many entries there are.
@@ -92,6 +107,7 @@ func (x *txnIndex) count() int64 { return x.n.Load() }
 // append adds an entry, whose marker is behind that of the last. created says that the
 // file may be new, so that the directory has to be synced.
 func (x *txnIndex) append(a AbortedTransaction) (created bool, err error) {
+	x.use()
 	created, x.there = !x.there, true
 	e := a.encode()
 	n := x.n.Load()
@@ -105,6 +121,7 @@ func (x *txnIndex) append(a AbortedTransaction) (created bool, err error) {
 // load takes the entries that are in the file, which is there. usable is false if they
 // cannot belong to a segment with the offsets from base to before end.
 func (x *txnIndex) load(base, end int64) (usable bool, err error) {
+	x.use()
 	x.there = true
 	size, err := x.file.Size()
 	if err != nil {
@@ -142,7 +159,7 @@ func (x *txnIndex) read(b []byte, i, n int64) ([]byte, error) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("read transaction index %s: %w", x.name, err)
+		return nil, fmt.Errorf("read transaction index %s: %w", x.name(), err)
 	}
 	return b, nil
 }
@@ -186,7 +203,7 @@ func (x *txnIndex) each(from int64, f func(AbortedTransaction) (done bool)) (don
 		for e := range slices.Chunk(b, txnEntrySize) {
 			a, err := decodeAborted(e)
 			if err != nil {
-				return false, fmt.Errorf("%w: %s: %w", errTxnEntry, x.name, err)
+				return false, fmt.Errorf("%w: %s: %w", errTxnEntry, x.name(), err)
 			}
 			if f(a) {
 				return true, nil
@@ -204,7 +221,7 @@ func (x *txnIndex) truncated(offset int64) (*txnIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &txnIndex{fsys: x.fsys, files: x.files, name: x.name, file: x.file, there: x.there}
+	c := &txnIndex{fsys: x.fsys, files: x.files, segment: x.segment, file: x.file, there: x.there}
 	c.n.Store(n)
 	c.synced.Store(min(n, x.synced.Load()))
 	return c, nil
@@ -232,4 +249,19 @@ func (x *txnIndex) sync() error {
 	return nil
 }
 
-func (x *txnIndex) close() error { return x.file.Close() }
+func (x *txnIndex) close() error {
+	if x.file == nil {
+		return nil
+	}
+	return x.file.Close()
+}
+
+// take makes the entries of another index, whose file gets this one's name, those of x.
+func (x *txnIndex) take(from *txnIndex) {
+	if from.there {
+		x.use()
+	}
+	x.there = from.there
+	x.n.Store(from.count())
+	x.synced.Store(from.count())
+}
