@@ -47,6 +47,7 @@ type Committer struct {
 	queue   *commitQueue // collects; never nil
 	spare   *commitQueue // to collect next; nil while a round runs
 	queued  int64        // bytes of payload that were admitted and not committed
+	grown   int64        // bytes of payload since wantWriteBack
 	blocked bool         // the ring is full
 	room    *sync.Cond   // of mu: queued or blocked changed
 	waiting chan struct{}
@@ -67,6 +68,7 @@ type Committer struct {
 	moved          chan struct{} // tell is not empty
 	wantFiles      chan struct{} // a file is to be made
 	wantCheckpoint chan struct{} // files could be freed
+	wantWriteBack  chan struct{} // logs have grown
 }
 
 // commitQueue is what the next round commits.
@@ -89,7 +91,7 @@ func newCommitter(cfg CommitConfig, fsys FS, log *slog.Logger, metrics *commitMe
 		logs: map[*Log]struct{}{}, owners: map[Owner]uint64{}, points: map[Owner]point{},
 		atOnce: make(chan struct{}, 1), soon: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		wantFiles: make(chan struct{}, 1), wantCheckpoint: make(chan struct{}, 1),
-		checkpointing: make(chan struct{}, 1),
+		checkpointing: make(chan struct{}, 1), wantWriteBack: make(chan struct{}, 1),
 	}
 	c.room = sync.NewCond(&c.mu)
 	return c
@@ -286,6 +288,10 @@ func (c *Committer) publish(q *commitQueue) {
 		c.notify(e.log)
 	}
 	c.queued -= q.bytes
+	if c.grown += q.bytes; c.grown >= writeBackStep {
+		c.grown = 0
+		c.kick(c.wantWriteBack)
+	}
 	c.blocked = c.ring.Used() >= c.cfg.SizeBytes
 	c.wakeAll()
 	q.round.Release()

@@ -10,7 +10,7 @@ import (
 func (c *Committer) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
-	for _, run := range []func(context.Context){c.runRounds, c.runFiles, c.runCheckpoints, c.runNotifier} {
+	for _, run := range []func(context.Context){c.runRounds, c.runFiles, c.runCheckpoints, c.runWriteBack, c.runNotifier} {
 		c.running.Go(func() { run(ctx) })
 	}
 }

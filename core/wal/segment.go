@@ -36,6 +36,8 @@ type segment struct {
 	sinceIndex    int64     // bytes since the last entry of the offset index
 	born          time.Time // when the first batch came; zero while there is none
 
+	writing int64 // the disk was told to write what is before this position; of runWriteBack
+
 	// The sync round's.
 	sealedSynced bool // sealed, and file and indexes are on stable storage
 	headSynced   bool // the producer snapshot at base is on stable storage

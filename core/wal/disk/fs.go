@@ -32,4 +32,7 @@ type File interface {
 	Truncate(size int64) error
 	// Sync makes the content and the size durable: fdatasync.
 	Sync() error
+	// StartWrite begins to write n bytes from off on to the disk, as far as they are not,
+	// and promises nothing: an error of the disk is told by Sync.
+	StartWrite(off, n int64) error
 }

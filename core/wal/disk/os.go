@@ -87,6 +87,12 @@ func (f osFile) control(name string, op func(fd int) error) error {
 
 func (f osFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
+// StartWrite does not take the error of an earlier write away from a later Sync, as it
+// would if it waited for the writes.
+func (f osFile) StartWrite(off, n int64) error {
+	return f.control("sync_file_range", func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
+}
+
 // maxPieces is IOV_MAX of Linux: how many pieces one call takes.
 const maxPieces = 1024
 

@@ -70,3 +70,13 @@ func (f *File) Sync() error {
 	}
 	return errors.Join(err, h.Release())
 }
+
+// StartWrite implements [disk.File]. A file that is closed was synced before, if there
+// was anything to write.
+func (f *File) StartWrite(off, n int64) error {
+	h := f.handle.Load()
+	if h == nil || !h.hold() {
+		return nil
+	}
+	return errors.Join(h.StartWrite(off, n), h.Release())
+}
